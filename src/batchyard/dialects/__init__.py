@@ -1,0 +1,1 @@
+"""Wire formats, to and from the domain: pure translators, one file each."""

@@ -1,0 +1,1 @@
+"""What we talk about: values without I/O."""

@@ -1,0 +1,17 @@
+"""A request to a model, as an engine takes it."""
+
+from msgspec import Struct
+
+
+class Request(Struct, frozen=True, gc=False):
+    """One line, ready to be answered.
+
+    `line` is the line's place in the plan, from 0. `endpoint` is canonical (`/v1/chat/completions`). `body` is the JSON
+    object of that endpoint in the OpenAI form, as UTF-8 bytes, always with its `model`, otherwise as the user wrote it.
+    """
+
+    line: int
+    custom_id: str
+    endpoint: str
+    model: str
+    body: bytes

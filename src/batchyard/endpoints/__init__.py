@@ -1,0 +1,1 @@
+"""What one kind of request looks like: one file per kind, pure."""

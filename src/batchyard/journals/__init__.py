@@ -1,0 +1,1 @@
+"""Where answers become safe."""

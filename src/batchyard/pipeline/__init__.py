@@ -1,0 +1,1 @@
+"""The stations of the walk, from an input file to an output file."""

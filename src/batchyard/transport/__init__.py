@@ -1,0 +1,1 @@
+"""How bytes travel: HTTP, child processes, programs. Knows nothing of batches."""
