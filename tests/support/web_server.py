@@ -2,9 +2,10 @@
 
 import http.server
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 
 @dataclass
@@ -21,13 +22,14 @@ class Exchange(http.server.BaseHTTPRequestHandler):
     """What a script step works with: `seen`, `reply(...)`, and the raw handler for what is not regular."""
 
     protocol_version = "HTTP/1.1"
-    server: "_Server"
     seen: Seen
 
-    def reply(self, status: int, body: bytes = b"", length: int | None = None, **headers: str) -> None:
+    def reply(
+        self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None, length: int | None = None
+    ) -> None:
         """Send an answer; `length` lies about the body. Header names are written with `_` for `-`."""
         self.send_response(status)
-        for name, value in headers.items():
+        for name, value in (headers or {}).items():
             self.send_header(name.replace("_", "-"), value)
         self.send_header("Content-Length", str(len(body) if length is None else length))
         self.end_headers()
@@ -48,8 +50,9 @@ class Exchange(http.server.BaseHTTPRequestHandler):
 
     def _run_step(self, body: bytes) -> None:
         self.seen = Seen(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body)
-        self.server.script.seen.append(self.seen)
-        self.server.script.next_step()(self)
+        script = cast("_Server", self.server).script
+        script.seen.append(self.seen)
+        script.next_step()(self)
 
 
 Step = Callable[[Exchange], None]
@@ -76,7 +79,7 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(*steps: Step) -> Iterator[Script]:
+def serving(*steps: Step) -> Generator[Script]:
     """Serve the script; its `url` ends with a slash."""
     server = _Server(("127.0.0.1", 0), Exchange)
     server.script = Script(list(steps), url=f"http://127.0.0.1:{server.server_address[1]}/")
@@ -92,14 +95,14 @@ def serving(*steps: Step) -> Iterator[Script]:
 
 def answers(status: int, body: bytes = b"", **headers: str) -> Step:
     """A step with one plain answer."""
-    return lambda exchange: exchange.reply(status, body, **headers)
+    return lambda exchange: exchange.reply(status, body, headers)
 
 
 def breaks_off(body: bytes, after: int, **headers: str) -> Step:
     """A step that announces the whole body and closes after a part of it."""
 
     def step(exchange: Exchange) -> None:
-        exchange.reply(200, body[:after], length=len(body), **headers)
+        exchange.reply(200, body[:after], headers, len(body))
         exchange.drop()
 
     return step
@@ -117,7 +120,7 @@ def serves_ranges(body: bytes, etag: str, part: int | None = None) -> Step:
         headers = {"ETag": etag}
         if start:
             headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
-        exchange.reply(206 if start else 200, rest[:part], length=len(rest), **headers)
+        exchange.reply(206 if start else 200, rest[:part], headers, len(rest))
         if part is not None and part < len(rest):
             exchange.drop()
 
@@ -125,4 +128,4 @@ def serves_ranges(body: bytes, etag: str, part: int | None = None) -> Step:
 
 
 def redirects_to(url: str, status: int = 307) -> Step:
-    return lambda exchange: exchange.reply(status, Location=url)
+    return lambda exchange: exchange.reply(status, headers={"Location": url})
