@@ -76,7 +76,7 @@ def _output(choice: Json, name: str, status: str) -> list[Json]:
 def _parts(message: Json, choice: Json) -> list[Json]:
     parts: list[Json] = []
     if message.get("content"):
-        logprobs = cast("Json", choice.get("logprobs") or {}).get("content") or []
+        logprobs: list[Any] = cast("Json", choice.get("logprobs") or {}).get("content") or []
         text: Json = {"type": "output_text", "text": message["content"], "annotations": [], "logprobs": logprobs}
         parts.append(text)
     if message.get("refusal"):
