@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.upstream import answer, chunked
 
 from batchyard.transport.http1 import BadAnswer, Connection, HttpError, Limits, Lost, Received, TooLarge
 from batchyard.transport.http1.exchange import Stale
-from tests.support.upstream import answer, chunked
 
 BODY = b'{"text":"0123456789"}'
 LIMITS = Limits(answer_bytes=1000, header_bytes=500)
@@ -161,7 +161,7 @@ BROKEN = {
     "chunk size": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nabc\r\n",
     "chunk end": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n",
     "two lengths": b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{} ",
-    "length and chunks": b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    "length and chunks": b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n",
     "negative length": b"HTTP/1.1 200 OK\r\ncontent-length: -2\r\n\r\n{}",
     "an upgrade": b"HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: x\r\n\r\nabc",
     "more than its length": b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}, and more",
