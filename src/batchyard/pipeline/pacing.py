@@ -3,7 +3,7 @@
 from batchyard.policy.pace import Pace
 
 WINDOW_SECONDS = 0.1
-WINDOW_ANSWERS = 16
+WINDOW_ANSWERS = 32
 """A window spans at least this much of both: what is shorter measures chance."""
 
 

@@ -85,7 +85,7 @@ class Connection(asyncio.Protocol):
         self._fruitless += len(data)
         try:
             parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(BadAnswer(f"The answer is not proper HTTP: {error}."))
             return
         if self._excess:
