@@ -107,7 +107,7 @@ class FaultyDisk:
         self._random = random
         self._trace = trace
         self._contents = contents or _Contents()
-        self._syncs = 0
+        self.syncs = 0
         self._off = False
 
     def cut(self, faults: Faults) -> "FaultyDisk":
@@ -129,7 +129,7 @@ class FaultyDisk:
                 raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
             file = _File()
             self._contents.change((path, "", file))
-        self.end(f"open {path}")
+            self.end(f"create {path}")
         return FaultyHandle(self, path, file)
 
     def exists(self, path: str) -> bool:
@@ -184,8 +184,8 @@ class FaultyDisk:
 
     def may_sync(self) -> bool:
         """Raise where this sync is to fail."""
-        self._syncs += 1
-        if self._syncs == self.faults.failing_sync:
+        self.syncs += 1
+        if self.syncs == self.faults.failing_sync:
             self._trace.note("sync fails")
             raise OSError(errno.EIO, "Input/output error")
         return True
