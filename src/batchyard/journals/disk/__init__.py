@@ -29,8 +29,8 @@ of the seal itself.
 written as data, sync, index, sync. Of several results of one line the first counts. What follows the last good seal,
 in either file, is the rest of a write that was cut off: opening the journal removes it.
 
-**By hand**: every complete line of the `.jsonl` files that is valid JSON is a true answer, sealed or not; of each `line`
-take the first. The index only makes that quick, and tells a line that is whole from one that is not.
+**By hand**: every complete line of the `.jsonl` files that is valid JSON is a true answer, sealed or not; of each
+`line` take the first. The index only makes that quick, and tells a line that is whole from one that is not.
 """
 
 from batchyard.journals.disk.journal import DiskJournal, open_journal
