@@ -10,6 +10,7 @@ Any arguments are accepted; `--port` is obeyed. Standard library only, started a
     FAKE_FORK=file           leave a child in the group and one in a session of its own; their ids go to the file
     FAKE_LIVES=file          append a line with the process id, the port and the arguments at each start
     FAKE_KEY=name            require the bearer key that stands in this environment variable
+    FAKE_STALLED=file        append a line for each request that stalls
     FAKE_PATHS=a,b           the paths that /openapi.json lists
 
 A request whose body says "die" ends the process at once, "fall ill" is answered with 500 and ends the process a moment
@@ -40,7 +41,9 @@ class Door(BaseHTTPRequestHandler):
         elif self.path == "/openapi.json":
             paths = SAID("FAKE_PATHS", "/v1/chat/completions,/v1/completions,/health").split(",")
             self._answer(200, {"paths": dict.fromkeys(paths, "described here")})
-        elif self.path == "/v1/models" and self._is_allowed():
+        elif not self._is_allowed():
+            self._answer(401, {"error": {"message": "wrong key"}})
+        elif self.path == "/v1/models":
             self._answer(200, {"object": "list", "data": [{"id": "tiny", "max_model_len": 1024}]})
         else:
             self._answer(404, {"error": {"message": "not here"}})
@@ -58,6 +61,7 @@ class Door(BaseHTTPRequestHandler):
             self._answer(500, {"error": {"message": "that went wrong"}})
         else:
             if '"stall"' in body:
+                note("FAKE_STALLED", "one")
                 time.sleep(60)
             self._answer(200, {"choices": [{"index": 0, "message": {"role": "assistant", "content": "here"}}]})
 
@@ -82,6 +86,12 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
 
+def note(variable: str, line: str) -> None:
+    if path := SAID(variable):
+        with Path(path).open("a") as file:
+            file.write(f"{line}\n")
+
+
 def fork(sessions: bool) -> int:
     child = os.fork()
     if child == 0:
@@ -96,9 +106,7 @@ def fork(sessions: bool) -> int:
 def main() -> None:
     words = sys.argv[1:]
     port = int(words[words.index("--port") + 1])
-    if lives := SAID("FAKE_LIVES"):
-        with Path(lives).open("a") as file:
-            file.write(f"{os.getpid()} {port} {' '.join(words)}\n")
+    note("FAKE_LIVES", f"{os.getpid()} {port} {' '.join(words)}")
     print("fake server starting", flush=True)
     refusal, after = SAID("FAKE_REFUSE"), SAID("FAKE_REFUSE_AFTER")
     if refusal and (after is None or Path(after).exists()):

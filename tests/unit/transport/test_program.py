@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from tests.support.processes import all_end_within
 
-from batchyard.transport.program import CannotStart, Launch, Life, Patience, Program, free_port, get
+from batchyard.transport.life import CannotStart, Launch, Life, Patience
+from batchyard.transport.loopback import free_port, get
+from batchyard.transport.program import Program
 
 FAKE = Path(__file__).parents[2] / "support" / "fake_program.py"
 QUICK = Patience(start_seconds=20, stop_seconds=5, probe_seconds=5, probe_interval_seconds=0.01, backoff_seconds=0.01)
@@ -195,7 +197,8 @@ def _parent(pid: int) -> int:
 OWNER = """
 import asyncio, sys
 from pathlib import Path
-from batchyard.transport.program import Launch, Patience, Program
+from batchyard.transport.life import Launch, Patience
+from batchyard.transport.program import Program
 
 async def main() -> None:
     port = int(sys.argv[3])
@@ -242,15 +245,3 @@ async def test_a_log_that_is_full_begins_anew(tmp_path: Path) -> None:
     assert caught.value.lines[-1] == "20000"
     assert log.stat().st_size <= 70000
     assert log.with_name("fake.log.1").stat().st_size <= 70000
-
-
-async def test_an_answer_that_is_not_http_is_an_error() -> None:
-    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"220 mail.example ESMTP\r\n")
-        writer.close()
-        await writer.wait_closed()
-
-    async with await asyncio.start_server(babble, "127.0.0.1", 0) as server:
-        with pytest.raises(OSError, match="not HTTP"):
-            await get(server.sockets[0].getsockname()[1], "/")
