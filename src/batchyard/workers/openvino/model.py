@@ -202,7 +202,9 @@ def _tells_logprobs(body: Body, chats: bool) -> bool:
     if wanted and not isinstance(wanted, bool):
         param = "top_logprobs" if chats else "logprobs"
         raise BadRequest(
-            f"The OpenVINO engine tells no alternatives; `{param}` must be 0.", param=param, code="unsupported_parameter"
+            f"The OpenVINO engine tells no alternatives; `{param}` must be 0.",
+            param=param,
+            code="unsupported_parameter",
         )
     return bool(body.get("logprobs")) if chats else wanted is not None and wanted is not False
 
