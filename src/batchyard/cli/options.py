@@ -34,6 +34,8 @@ class LenientCommand(PanelledCommand):
     """A command whose line may carry flags of other runners: they are set aside before it is parsed."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if ctx.resilient_parsing:  # a shell asks for completions of half a line
+            return super().parse_args(ctx, args)
         try:
             parts = sort_out(args, own_flags(self.get_params(ctx)))
         except MissingValue as error:
