@@ -97,6 +97,7 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     engine: str = "auto"
     upstreams: tuple[str, ...] = ()
     api_key_env: str | None = None
+    mmproj: str | None = None
     slots: int | None = None
     context_tokens: int | None = None
     threads: int | None = None

@@ -10,7 +10,7 @@ from batchyard.pipeline.tally import Tally
 
 
 def dispatching(**counters: int) -> Tally:
-    return Tally(stage="dispatch", **counters)  # pyright: ignore[reportArgumentType]
+    return Tally(stage="running", **counters)  # pyright: ignore[reportArgumentType]
 
 
 def looks(meter: Meter, tally: Tally, *, from_second: int, to_second: int, lines_each_second: int) -> View:
@@ -34,9 +34,9 @@ def test_speed_and_time_left_come_from_this_run_alone() -> None:
 
 
 def test_lines_that_need_no_engine_are_not_waited_for() -> None:
-    tally = dispatching(lines=1000, followers=300, invalid=100)
+    tally = dispatching(lines=1000, followers=300, invalid=100, errored=100)
     view = looks(Meter(), tally, from_second=0, to_second=10, lines_each_second=10)
-    assert view.to_run == 600 and view.seconds_left == pytest.approx(50)
+    assert view.to_run == 700 and view.seconds_left == pytest.approx(50)
 
 
 def test_speed_is_that_of_the_recent_past() -> None:
@@ -60,11 +60,11 @@ def test_before_the_first_answer_nothing_is_promised() -> None:
 
 
 def test_a_new_stage_forgets_the_speed_of_the_old_one() -> None:
-    meter, tally = Meter(), Tally(stage="validate", bytes_total=1000)
+    meter, tally = Meter(), Tally(stage="reading", bytes_total=1000)
     meter.look(tally, 0)
     tally.bytes_read = 500
     assert meter.look(tally, 1).bytes_per_second == 500
-    tally.stage = "dispatch"
+    tally.stage = "running"
     assert meter.look(tally, 2).bytes_per_second == 0
 
 
@@ -73,28 +73,28 @@ def test_a_line_for_a_log_says_all_that_matters() -> None:
     tally.engine_down_since = 4.0
     line = plain_line(looks(Meter(), tally, from_second=0, to_second=10, lines_each_second=10))
     assert line == (
-        "dispatch: 202/800 lines (200 repeated, 100 from before) | 10.0 lines/s | tokens/s 1,000 in 100 out"
+        "running: 202/800 lines (200 repeated, 100 from before) | 10.0 lines/s | tokens/s 1,000 in 100 out"
         " | 8 under way | 3 retries | 2 failed | 45.0k tokens cached | engine down for 6 s | 60 s left"
     )
 
 
 def test_reading_is_told_in_bytes() -> None:
-    meter, tally = Meter(), Tally(stage="validate", bytes_total=4_000_000_000)
+    meter, tally = Meter(), Tally(stage="reading", bytes_total=4_000_000_000)
     meter.look(tally, 0)
     tally.bytes_read, tally.lines = 1_200_000_000, 800_000
-    assert plain_line(meter.look(tally, 4)) == "validate 1.2 GB/4.0 GB at 300.0 MB/s | 800,000 lines"
+    assert plain_line(meter.look(tally, 4)) == "reading 1.2 GB/4.0 GB at 300.0 MB/s | 800,000 lines"
 
 
 def test_a_log_gets_a_line_at_each_stage_and_every_few_seconds() -> None:
-    stream, meter, tally = io.StringIO(), Meter(), Tally(stage="validate")
+    stream, meter, tally = io.StringIO(), Meter(), Tally(stage="reading")
     plain = Plain(stream)
     for second in range(3):
         plain.show(meter.look(tally, second), second)
     assert stream.getvalue().count("\n") == 1
-    tally.stage, tally.lines = "dispatch", 10
+    tally.stage, tally.lines = "running", 10
     for second in range(3, 3 + 2 * int(LINE_SECONDS)):
         plain.show(meter.look(tally, second), second)
-    assert stream.getvalue().count("dispatch: ") == 2
+    assert stream.getvalue().count("running: ") == 2
 
 
 def test_a_bar_draws_and_lets_lines_pass() -> None:

@@ -25,6 +25,8 @@ class End(Struct):
     complete: bool = True
     succeeded: int = 2
     errored: int = 0
+    lines: int = 2
+    already: bool = False
 
 
 class Shell:
@@ -37,7 +39,7 @@ class Shell:
 
     async def run_batch(self, options: RunOptions, tally: Tally, stop: Stop) -> End:
         self.seen.append(options)
-        tally.stage, tally.lines = "dispatch", 2
+        tally.stage, tally.lines = "running", 2
         await asyncio.sleep(0)
         return self.behave(tally, stop)
 
@@ -121,10 +123,10 @@ def test_command_lines_of_other_runners_run_as_they_stand(shell: Shell, line: st
     assert shell.options(line).model is not None
 
 
-def test_flags_that_mean_something_here_are_not_handed_on(shell: Shell) -> None:
+def test_flags_of_other_names_mean_ours_and_programs_get_theirs(shell: Shell) -> None:
     options = shell.options("--model m --max-num-seqs 8 --max-concurrency 64 -tp 2 --max-waiting-time -1 --port 1")
     assert (options.slots, options.dispatch.max_inflight, options.engine_start_seconds) == (8, 64, None)
-    assert options.engine_flags == (EngineFlag("-tp", ("2",)),)
+    assert options.engine_flags == (EngineFlag("-tp", ("2",)), EngineFlag("--max-num-seqs", ("8",)))
 
 
 def test_what_is_ignored_is_named_in_one_line(shell: Shell) -> None:
@@ -132,6 +134,14 @@ def test_what_is_ignored_is_named_in_one_line(shell: Shell) -> None:
     warnings = [line for line in text.splitlines() if "Ignored" in line]
     assert warnings == ["Ignored with the engine llamacpp: --dtype, --enforce-eager, --api-key"]
     assert "sk-secret" not in text
+
+
+def test_what_this_engine_does_not_heed_is_named_too(shell: Shell) -> None:
+    shell.engine = "http"
+    _, text = shell.type("run -i in.jsonl -o out.jsonl --max-num-seqs 8 --seed 1 --dtype half")
+    assert "Ignored with the engine http: --max-num-seqs, --seed, --dtype" in text
+    shell.engine = "llamacpp"
+    assert "Ignored" not in shell.type("run -i in.jsonl -o out.jsonl --max-num-seqs 8")[1]
 
 
 def test_a_program_gets_its_flags_without_a_word(shell: Shell) -> None:
@@ -213,6 +223,12 @@ def test_a_stopped_run_is_130_and_says_how_to_go_on(shell: Shell) -> None:
     code, text = shell.type("run -i in.jsonl -o out.jsonl")
     assert code == 130 and "run the same command again" in text
     assert "without --fresh" in shell.type("run -i in.jsonl -o out.jsonl --fresh")[1]
+
+
+def test_a_run_with_nothing_left_to_do_says_so(shell: Shell) -> None:
+    shell.behave = lambda tally, stop: End(already=True)
+    code, text = shell.type("run -i in.jsonl -o out.jsonl")
+    assert code == 0 and "Nothing was left to do" in text
 
 
 def test_a_step_that_gave_up_is_a_stop(shell: Shell) -> None:

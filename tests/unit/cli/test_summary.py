@@ -8,6 +8,7 @@ from rich.console import Console
 
 from batchyard.cli.exits import exit_code
 from batchyard.cli.summary import Prices, Summary, print_summary, summarize, write_summary
+from batchyard.cli.timed import TimedTally
 from batchyard.config import Compat, RunOptions
 from batchyard.domain.errors import Unavailable
 from batchyard.pipeline.tally import Tally
@@ -19,6 +20,8 @@ class End(Struct):
     complete: bool
     succeeded: int
     errored: int
+    lines: int = 100
+    already: bool = False
 
 
 def a_tally() -> Tally:
@@ -35,7 +38,7 @@ def a_tally() -> Tally:
         cached_tokens=100_000,
         engine="llama.cpp, 8 slots",
         failures={"server_error": 2},
-        seconds={"validate": 1.0, "dispatch": 20.0},
+        seconds={"validate": 1.0, "running": 20.0},
     )
 
 
@@ -75,7 +78,22 @@ def test_a_finished_run_counts_all_its_output() -> None:
 
 def test_a_stopped_run_says_what_is_left() -> None:
     summary = a_summary(End(False, 0, 0))
-    assert (summary.lines.succeeded, summary.lines.pending, summary.complete) == (40, 3, False)
+    assert (summary.lines.succeeded, summary.lines.pending, summary.complete) == (40, 8, False)
+
+
+def test_a_run_that_found_its_output_counts_it_as_done_before() -> None:
+    summary = summarize(OPTIONS, Tally(), End(True, 100, 0, already=True), code=0, seconds=0.1, prices=Prices())
+    assert (summary.lines.total, summary.lines.succeeded, summary.lines.resumed) == (100, 100, 100)
+
+
+def test_time_is_booked_under_the_stage_that_took_it() -> None:
+    clock = iter([0.0, 1.0, 4.0, 4.5, 9.0])
+    tally = TimedTally(lambda: next(clock))
+    tally.stage = "running"
+    tally.stage = "writing"
+    tally.stage = "running"
+    tally.settle()
+    assert tally.seconds == {"starting": 1.0, "running": 7.5, "writing": 0.5}
 
 
 def test_without_prices_there_is_no_cost() -> None:
@@ -96,7 +114,7 @@ def test_the_table_says_what_matters() -> None:
         "40 from an earlier run, 10 deduplicated",
         "2 server_error",
         "2,000,000 in, 500,000 out, 100,000 cached",
-        "22 s (dispatch 20 s, validate 1.0 s)",
+        "22 s (running 20 s, validate 1.0 s)",
         "llama.cpp, 8 slots",
         "2.0000",
     ):
