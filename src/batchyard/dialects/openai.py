@@ -1,6 +1,6 @@
 """The line format of the OpenAI batch service. Source: the OpenAI API reference, "Batch" (input and output objects)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
@@ -39,16 +39,10 @@ class OpenAIDialect:
 
     def __init__(self, config: Config) -> None:
         self._run_id = config.run_id
-        self._lines = Lines(Rules(endpoints=config.endpoints, models=config.models, default_model=config.default_model))
-
-    def read(self, number: int, line: bytes) -> Line | LineError | Result:
-        return self._lines.read(number, line)
-
-    def request(self, place: int, line: bytes) -> Request:
-        return self._lines.request(place, line)
-
-    def custom_id(self, line: bytes) -> str | None:
-        return self._lines.custom_id(line)
+        lines = Lines(Rules(endpoints=config.endpoints, models=config.models, default_model=config.default_model))
+        self.read: Callable[[int, bytes], Line | LineError] = lines.read
+        self.request: Callable[[int, bytes], Request] = lines.request
+        self.custom_id: Callable[[bytes], str | None] = lines.custom_id
 
     def error(self, error: LineError) -> Result:
         failure = Failure(error.code, f"{error.message} {error.remedy}".strip())
