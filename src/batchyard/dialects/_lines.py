@@ -25,7 +25,7 @@ from batchyard.endpoint import BODY_KEYS, Body, Endpoint, Traits, decode_body
 SHAPES_BYTES = 4 << 20
 """Room for shapes that are remembered."""
 
-FEW_BRACKETS = 8
+FEW_BRACKETS = 16
 
 DOUBTFUL, BODY_INSIDE, BODY_LAST = 0, 1, 2
 """What a shape says of its lines."""
@@ -75,7 +75,13 @@ class Lines:
 
     def read(self, number: int, line: bytes) -> Line | LineError:
         """Check one line and describe it."""
-        return self._quick(line) or explain(number, line, self._rules) or self._slow(line)
+        try:
+            envelope = _decode(line)
+        except BROKEN:
+            found = None
+        else:
+            found = self._quick(line, envelope)
+        return found or explain(number, line, self._rules) or self._slow(line)
 
     def request(self, place: int, line: bytes) -> Request:
         """The request of a line that `read` accepted."""
@@ -93,12 +99,8 @@ class Lines:
     def custom_id(self, line: bytes) -> str | None:
         return read_custom_id(line)
 
-    def _quick(self, line: bytes) -> Line | None:
+    def _quick(self, line: bytes, envelope: _Envelope) -> Line | None:
         """A line that is right beyond doubt; None where a closer look is needed."""
-        try:
-            envelope = _decode(line)
-        except BROKEN:
-            return None
         rules = self._rules
         body = envelope.body
         endpoint = self._endpoints.get(envelope.url)
@@ -115,7 +117,7 @@ class Lines:
             return None
         prompt = bytes(getattr(body, endpoint.prompt))
         traits = endpoint.check(body, prompt)
-        if type(traits) is not Traits or _has_many(prompt, b"[") or _has_many(prompt, b"{"):
+        if type(traits) is not Traits or _may_nest_deep(prompt):
             return None
         body_is_last = self._body_is_last(line, self._prompt_keys[endpoint.path], prompt, envelope.custom_id)
         if body_is_last is None:
@@ -186,19 +188,18 @@ def _is_text(line: bytes) -> bool:
     return True
 
 
-def _has_many(json: bytes, bracket: bytes) -> bool:
-    """Whether there are too many of a bracket to be sure that they do not nest too deep.
+def _may_nest_deep(json: bytes) -> bool:
+    """Whether there are so many brackets that they could nest too deep.
 
     Looking for the few that most prompts have is quicker than counting.
     """
-    at = json.find(bracket)
-    few = FEW_BRACKETS
-    while at >= 0:
-        few -= 1
-        if not few:
-            return json.count(bracket) > MOST_LEVELS // 3
-        at = json.find(bracket, at + 1)
-    return False
+    at, few = json.find(b"["), FEW_BRACKETS
+    while at >= 0 and few:
+        at, few = json.find(b"[", at + 1), few - 1
+    at = json.find(b"{")
+    while at >= 0 and few:
+        at, few = json.find(b"{", at + 1), few - 1
+    return not few and json.count(b"[") + json.count(b"{") > MOST_LEVELS // 2
 
 
 def _examine(shape: bytes, line: bytes) -> int:
@@ -206,7 +207,7 @@ def _examine(shape: bytes, line: bytes) -> int:
 
     A key that we read may stand in a deeper object too, or be spelled with escapes.
     """
-    if shape.count(b"[") + shape.count(b"{") > MOST_LEVELS // 3:
+    if shape.count(b"[") + shape.count(b"{") > MOST_LEVELS // 2:
         return DOUBTFUL
     keys = _keys(shape)
     if _escaped(shape) or len(set(keys)) < len(keys):

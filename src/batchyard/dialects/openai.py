@@ -1,6 +1,6 @@
 """The line format of the OpenAI batch service. Source: the OpenAI API reference, "Batch" (input and output objects)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from msgspec import Struct
 
@@ -9,8 +9,7 @@ from batchyard.dialects._ascii import one_line, quoted
 from batchyard.dialects._lines import Lines
 from batchyard.dialects._names import drawn
 from batchyard.dialects._rules import Rules
-from batchyard.domain.line import Line, LineError
-from batchyard.domain.request import Request
+from batchyard.domain.line import LineError
 from batchyard.domain.result import Answer, Failure, Outcome, Result
 from batchyard.endpoint import Endpoint
 
@@ -31,18 +30,15 @@ def open(config: Config) -> LineDialect:
     return OpenAIDialect(config)
 
 
-class OpenAIDialect:
+class OpenAIDialect(Lines):
     """Answers, good and bad, stand in `response`; `error` is for lines that no engine answered."""
 
     name = "openai"
     unique_ids = True
 
     def __init__(self, config: Config) -> None:
+        super().__init__(Rules(endpoints=config.endpoints, models=config.models, default_model=config.default_model))
         self._run_id = config.run_id
-        lines = Lines(Rules(endpoints=config.endpoints, models=config.models, default_model=config.default_model))
-        self.read: Callable[[int, bytes], Line | LineError] = lines.read
-        self.request: Callable[[int, bytes], Request] = lines.request
-        self.custom_id: Callable[[bytes], str | None] = lines.custom_id
 
     def error(self, error: LineError) -> Result:
         failure = Failure(error.code, f"{error.message} {error.remedy}".strip())
