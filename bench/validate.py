@@ -35,7 +35,10 @@ def lines(count: int, kind: str, repeat_share: float) -> Iterator[dict[str, obje
                 {"role": "system", "content": prefixes[number % len(prefixes)]},
                 {"role": "user", "content": text},
             ]
-            url, body = "/v1/chat/completions", {"model": "m", "messages": messages, "max_tokens": 128, "temperature": 0}
+            url, body = (
+                "/v1/chat/completions",
+                {"model": "m", "messages": messages, "max_tokens": 128, "temperature": 0},
+            )
         else:
             again = draw.random() < repeat_share
             url, body = "/v1/embeddings", {"model": "m", "input": f"{texts[0]} {number % 997}" if again else text}

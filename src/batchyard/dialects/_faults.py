@@ -41,7 +41,7 @@ class _Named(Struct):
 _check_json = msgspec.json.Decoder(Raw).decode
 _fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _named = msgspec.json.Decoder(_Named).decode
-_pairs = json.JSONDecoder(object_pairs_hook=_Pairs, parse_int=str, parse_float=str, parse_constant=str).decode
+_pairs = json.JSONDecoder(object_pairs_hook=_Pairs, parse_int=len, parse_float=len).decode
 _strings = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _at_byte = re.compile(r"^(?:JSON is malformed: )?(.*?)(?: \(byte (\d+)\))?$")
 _at_field = re.compile(r"^(.*) - at `\$\.(\w+)`$")

@@ -69,9 +69,8 @@ def _fraction(body: Body, *keys: str) -> Problem | None:
 
 def _all_choices(limit: float, n: float | None) -> int:
     """The most tokens of an answer, all its choices together, as far as a plan can hold the number."""
-    if n is None and 0 <= limit <= MOST_TOKENS:
-        return int(limit)
-    return int(min(max(limit * (1 if n is None else n), 0), MOST_TOKENS))
+    limit = min(max(limit, 0), MOST_TOKENS)
+    return int(limit if n is None else min(limit * min(max(n, 0), MOST_TOKENS), MOST_TOKENS))
 
 
 @lru_cache(maxsize=256)

@@ -112,6 +112,7 @@ def test_a_generation_is_repeatable_as_the_policy_says() -> None:
         ({"max_tokens": -4}, 0),
         ({"max_tokens": 2**63}, 2**32 - 1),
         ({"max_tokens": 1e300, "n": 1e300}, 2**32 - 1),
+        ({"max_tokens": 1.0, "n": 10**400}, 2**32 - 1),
     ],
 )
 def test_the_most_tokens_of_an_answer_fit_into_a_plan(fields: dict[str, Any], expected: int) -> None:
