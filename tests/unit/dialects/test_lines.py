@@ -15,7 +15,8 @@ from tests.support.request_lines import CHAT, a_body, a_line, an_embedding, as_l
 
 
 def lines(**rules: Any) -> Lines:
-    return Lines(Rules(**{"endpoints": ENDPOINTS, "default_model": "own", **rules}))
+    settings: dict[str, Any] = {"endpoints": ENDPOINTS, "default_model": "own", **rules}
+    return Lines(Rules(**settings))
 
 
 def read(line: bytes, **rules: Any) -> Line:
