@@ -243,10 +243,12 @@ def test_a_poison_line_is_found_and_costs_no_other_line_its_answer() -> None:
             died = asyncio.Event()
             mine.set()
             return CRASH
-        waiting = asyncio.ensure_future(mine.wait())  # noqa: TID251 - a test's own engine
-        done, _ = await asyncio.wait({waiting}, timeout=1.0)
-        waiting.cancel()
-        return CRASH if done else OK
+        try:
+            async with asyncio.timeout(1.0):
+                await mine.wait()
+        except TimeoutError:
+            return OK
+        return CRASH
 
     run = Run(lambda line, _: answer(line), lines=60, retries=0).done()
     assert run.outcomes == [Outcome.ERRORED if line == 7 else Outcome.SUCCEEDED for line in range(60)]

@@ -2,6 +2,8 @@
 
 import asyncio
 import errno
+import os
+import socket
 import ssl
 
 from batchyard.transport.http1.address import Address
@@ -114,5 +116,13 @@ class Client:
 def _connect_failed(address: Address, error: OSError) -> ConnectFailed:
     local = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL)
     certificate = isinstance(error, ssl.SSLCertVerificationError)
-    reason = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else error.strerror or str(error)
-    return ConnectFailed(f"{address.origin} could not be reached: {reason}.", local=local, certificate=certificate)
+    message = f"{address.origin} could not be reached: {_reason(error)}."
+    return ConnectFailed(message, local=local, certificate=certificate)
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    if isinstance(error, (ssl.SSLError, socket.gaierror)) or not error.errno:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
