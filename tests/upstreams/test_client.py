@@ -157,6 +157,20 @@ async def _caught(client: Client, url: str) -> Exception | None:
     return None
 
 
+async def test_over_its_most_connections_it_is_we_who_are_the_reason() -> None:
+    async with Upstream(hangs(), hangs()) as upstream:
+        client = a_client(upstream.url, most_connections=2)
+        async with asyncio.TaskGroup() as group:
+            hanging = [group.create_task(_caught(client, upstream.url)) for _ in range(2)]
+            await asyncio.sleep(0)
+            error = await _caught(client, upstream.url)
+            await upstream.was_asked.wait()
+            await client.close()
+        assert isinstance(error, ConnectFailed)
+        assert error.local
+        assert all(task.result() for task in hanging)
+
+
 async def test_an_answer_over_the_limit_is_refused() -> None:
     async with Upstream(says(answer(b"x" * 2000))) as upstream:
         client = a_client(upstream.url, limits=Limits(answer_bytes=1000))

@@ -354,6 +354,22 @@ def test_asked_twice_it_gives_up_what_is_in_flight_at_once() -> None:
     in_virtual_time(story())
 
 
+def test_asked_twice_before_anything_was_sent_it_ends() -> None:
+    """The lines are taken, their slots are about to begin: these must not be waited for."""
+    run = Run(lambda _, __: OK)
+    fresh = run.requests
+
+    def source() -> Iterator[Request]:
+        yield next(fresh)
+        run.stop.ask()
+        run.stop.ask()
+        yield from fresh
+
+    run.requests = source()
+    run.done()
+    assert run.journal.results == {}
+
+
 def test_asked_to_stop_while_all_wait_it_stops_at_once() -> None:
     async def story() -> None:
         run = Run(lambda _, __: DOWN, lines=10)
