@@ -210,6 +210,9 @@ async def test_several_upstreams_share_the_requests() -> None:
     async with Upstream() as one, Upstream() as two, an_engine(one.url, two.url) as engine:
         assert all(isinstance(reply, Answer) for reply in await infer_all(engine, 30))
         assert [len(upstream.posts) for upstream in (one, two)] == [15, 15]
+        for line in range(4):
+            await engine.infer(a_request(line))
+        assert [len(upstream.posts) for upstream in (one, two)] == [17, 17]
 
 
 async def test_the_least_busy_upstream_is_asked() -> None:
@@ -234,9 +237,9 @@ async def test_when_all_upstreams_are_dead_the_engine_is_down() -> None:
     async with one, two, an_engine(one.url, two.url) as engine:
         await one.close()
         await two.close()
-        for reply in [await engine.infer(a_request()) for _ in range(3)]:
-            assert isinstance(reply, Failure)
-            assert reply.fault is Fault.DOWN
+        replies = [await engine.infer(a_request()) for _ in range(3)]
+        assert [reply.fault for reply in replies if isinstance(reply, Failure)] == [Fault.DOWN] * 3
+        assert 0 < (replies[-1].retry_after_seconds or 0) <= 0.25, "they rest, and it says for how long"
 
 
 async def test_an_upstream_that_is_full_rests_and_its_request_may_go_elsewhere_at_once() -> None:

@@ -190,6 +190,21 @@ def test_an_engine_that_always_hangs_makes_error_lines_not_a_hanging_run() -> No
     }
 
 
+def test_a_slot_that_once_was_late_can_still_be_stopped() -> None:
+    async def story() -> None:
+        run = Run(lambda _, __: after(1e6), max_inflight=1, request_timeout_seconds=10.0, retries=0)
+        async with asyncio.TaskGroup() as group:
+            going = group.create_task(run.go())
+            await asyncio.sleep(15)
+            run.stop.ask()
+            run.stop.ask()
+            await going
+        assert now() == 15
+        assert list(run.journal.results) == [0]
+
+    in_virtual_time(story())
+
+
 def test_an_answer_just_before_the_deadline_counts() -> None:
     run = Run(lambda _, __: after(9.999), request_timeout_seconds=10.0).done()
     assert run.outcomes == [Outcome.SUCCEEDED] * 20
@@ -257,6 +272,7 @@ def test_a_poison_line_is_found_and_costs_no_other_line_its_answer() -> None:
     assert poison.code == "engine_crashed"
     assert run.engine.tries[7] == 4
     assert run.engine.company[7][2:] == [0, 0], "a suspect runs alone"
+    assert max(run.engine.times[59]) < 30, "and after it all run side by side again"
 
 
 def test_an_exception_of_the_engine_ends_its_line_and_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -410,6 +426,8 @@ def test_it_finds_how_much_an_unknown_engine_can_do(slots: int) -> None:
         run = Run(lambda _, __: served(), lines=100 * slots)
         await run.go()
         assert run.engine.most <= max(64, 4 * slots)
+        late = max(run.engine.company[line][0] for line in range(90 * slots, 100 * slots))
+        assert late + 1 < run.engine.most, "what did not pay was withdrawn"
         assert now() < 100 * 1.25 + 20, "nearly as quick as with the right limit from the start"
 
     in_virtual_time(story())
