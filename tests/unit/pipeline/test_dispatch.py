@@ -190,6 +190,21 @@ def test_an_engine_that_always_hangs_makes_error_lines_not_a_hanging_run() -> No
     }
 
 
+def test_a_slot_that_once_was_late_can_still_be_stopped() -> None:
+    async def story() -> None:
+        run = Run(lambda _, __: after(1e6), max_inflight=1, request_timeout_seconds=10.0, retries=0)
+        async with asyncio.TaskGroup() as group:
+            going = group.create_task(run.go())
+            await asyncio.sleep(15)
+            run.stop.ask()
+            run.stop.ask()
+            await going
+        assert now() == 15
+        assert list(run.journal.results) == [0]
+
+    in_virtual_time(story())
+
+
 def test_an_answer_just_before_the_deadline_counts() -> None:
     run = Run(lambda _, __: after(9.999), request_timeout_seconds=10.0).done()
     assert run.outcomes == [Outcome.SUCCEEDED] * 20
@@ -243,10 +258,12 @@ def test_a_poison_line_is_found_and_costs_no_other_line_its_answer() -> None:
             died = asyncio.Event()
             mine.set()
             return CRASH
-        waiting = asyncio.ensure_future(mine.wait())  # noqa: TID251 - a test's own engine
-        done, _ = await asyncio.wait({waiting}, timeout=1.0)
-        waiting.cancel()
-        return CRASH if done else OK
+        try:
+            async with asyncio.timeout(1.0):
+                await mine.wait()
+        except TimeoutError:
+            return OK
+        return CRASH
 
     run = Run(lambda line, _: answer(line), lines=60, retries=0).done()
     assert run.outcomes == [Outcome.ERRORED if line == 7 else Outcome.SUCCEEDED for line in range(60)]
@@ -255,6 +272,7 @@ def test_a_poison_line_is_found_and_costs_no_other_line_its_answer() -> None:
     assert poison.code == "engine_crashed"
     assert run.engine.tries[7] == 4
     assert run.engine.company[7][2:] == [0, 0], "a suspect runs alone"
+    assert max(run.engine.times[59]) < 30, "and after it all run side by side again"
 
 
 def test_an_exception_of_the_engine_ends_its_line_and_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -352,6 +370,22 @@ def test_asked_twice_it_gives_up_what_is_in_flight_at_once() -> None:
     in_virtual_time(story())
 
 
+def test_asked_twice_before_anything_was_sent_it_ends() -> None:
+    """The lines are taken, their slots are about to begin: these must not be waited for."""
+    run = Run(lambda _, __: OK)
+    fresh = run.requests
+
+    def source() -> Iterator[Request]:
+        yield next(fresh)
+        run.stop.ask()
+        run.stop.ask()
+        yield from fresh
+
+    run.requests = source()
+    run.done()
+    assert run.journal.results == {}
+
+
 def test_asked_to_stop_while_all_wait_it_stops_at_once() -> None:
     async def story() -> None:
         run = Run(lambda _, __: DOWN, lines=10)
@@ -392,6 +426,8 @@ def test_it_finds_how_much_an_unknown_engine_can_do(slots: int) -> None:
         run = Run(lambda _, __: served(), lines=100 * slots)
         await run.go()
         assert run.engine.most <= max(64, 4 * slots)
+        late = max(run.engine.company[line][0] for line in range(90 * slots, 100 * slots))
+        assert late + 1 < run.engine.most, "what did not pay was withdrawn"
         assert now() < 100 * 1.25 + 20, "nearly as quick as with the right limit from the start"
 
     in_virtual_time(story())

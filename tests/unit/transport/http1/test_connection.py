@@ -70,8 +70,8 @@ class Talk:
     def __exit__(self, *_: object) -> None:
         if not self.lost:
             self.connection.connection_lost(None)
-        if self.future.done():
-            self.future.cancelled() or self.future.exception()
+        if self.future.done() and not self.future.cancelled():
+            self.future.exception()
 
     def ask(self, body: bytes = b"{}") -> None:
         self.future = self.connection.send(b"POST / HTTP/1.1\r\n", body)
