@@ -15,7 +15,7 @@ from pathlib import Path
 from batchyard.transport import guard, loopback
 
 _TAIL_BYTES = 32768
-_LINE_CHARACTERS = 400
+_LINE_CHARACTERS = 300
 _KEPT_LOGS = 3
 
 

@@ -88,7 +88,7 @@ class Recipe:
         unset = {name: text for name, text in self.environment(call).items() if name not in os.environ}
         key = {self.key_variable: call.key} if self.key_variable else {}
         return Launch(
-            title=self.title,
+            title=f"{self.title} with {call.model}",
             words=(*self.begin(call), *words_of(ours), *words_of(call.flags)),
             port=call.port,
             key=call.key if self.takes_key else "",  # one that nobody knows: other users of the machine stay out
