@@ -15,8 +15,8 @@ _REMEDIES = {
     ),
     r"unrecognized arguments|invalid choice|error: argument": "Mend or leave out that flag.",
     r"gated|401 client error|403 client error": "Set HF_TOKEN to a token that may read the model.",
-    r"repository not found|invalid repository id|not a valid model|not a local folder|couldn't connect|localentrynotfound|offline mode"
-    r"|does not appear to have a file|cannot find any model": (
+    r"repository not found|invalid repository id|not a valid model|not a local folder|couldn't connect"
+    r"|localentrynotfound|offline mode|does not appear to have a file|cannot find any model": (
         "Check --model: a folder must hold the whole model, and a hub id needs a hub that can be reached."
     ),
 }
