@@ -24,7 +24,7 @@ QUICK = Patience(start_seconds=20, stop_seconds=5, probe_interval_seconds=0.01, 
 
 def a_config(
     tmp_path: Path,
-    *flags: str,
+    slots: int | None = None,
     model: str = "org/tiny",
     patience: Patience = QUICK,
     doubt: float = 1.0,
@@ -37,7 +37,7 @@ def a_config(
         program="vllm",
         model=model,
         names=("tiny",),
-        flags=flags,
+        slots=slots,
         executable=str(executable),
         log_folder=str(tmp_path / "logs"),
         gpu=False,
@@ -73,7 +73,7 @@ def lives(file: Path) -> list[list[str]]:
 
 async def test_abilities_are_what_the_program_says_it_serves(tmp_path: Path) -> None:
     paths = "/v1/chat/completions,/v1/embeddings,/health,/tokenize"
-    async with started(a_config(tmp_path, "--max-num-seqs", "12", paths=paths)) as (_, abilities):
+    async with started(a_config(tmp_path, slots=12, paths=paths)) as (_, abilities):
         assert abilities.endpoints == {"/v1/chat/completions", "/v1/embeddings"}
         assert abilities.models == {"tiny"}
         assert abilities.slots == 12
