@@ -233,9 +233,9 @@ def report(facts: dict[str, Any], whole: list[dict[str, Any]], killed: list[dict
             table(WHOLE_HEAD, summary_rows(whole)),
             "",
             "Answering is the time from the first sign of an answer (for vLLM: its progress bar; for Batchyard: the "
-            "first bytes of its journal) to the end. Memory is summed over the process tree; shared pages count in each.",
+            "first bytes of its journal) to the end. Memory is summed over the process tree; shared pages count twice.",
             "",
-            "After `kill -9` of the command when half of its usual answering time had passed, and the same command again:",
+            "After `kill -9` when half of the usual answering time had passed, and the same command again:",
             "",
             table(KILL_HEAD, kill_rows(killed)),
             "",
