@@ -1,0 +1,292 @@
+"""The walk of one run: from an input file to an output file, through every station, resuming whatever was done.
+
+Each station makes its part durable before the next begins, so a crash anywhere is only a station that has not
+finished, and walking again goes on from there:
+
+    begin     run.json: what this run is                         state begun
+    plan      every line checked, one record each                state planned
+    answer    results in the journal, at most once per line
+    finish    the output, written whole and renamed into place   state finished
+"""
+
+from collections.abc import Callable, Iterator
+from random import Random
+
+from msgspec import Struct
+
+from batchyard.clock import Clock
+from batchyard.config import DispatchSettings, OnInvalidLine, Order
+from batchyard.dialect import LineDialect
+from batchyard.disk import Disk
+from batchyard.domain.errors import BadLines
+from batchyard.domain.request import Request
+from batchyard.domain.result import Outcome
+from batchyard.engine import Engine
+from batchyard.journals.disk import DiskJournal, open_journal
+from batchyard.offload import Offload
+from batchyard.pipeline import manifest as manifests
+from batchyard.pipeline.dispatch import dispatch
+from batchyard.pipeline.finalize import finalize
+from batchyard.pipeline.manifest import InputFacts, Manifest, OutputFacts, State
+from batchyard.pipeline.plan import Flag, Plan
+from batchyard.pipeline.stop import Stop
+from batchyard.pipeline.tally import Tally
+from batchyard.pipeline.validate import Reader, Verdict, validate
+
+PLAN = "plan"
+JOURNAL = "journal"
+
+
+class Run(Struct, frozen=True, kw_only=True):
+    """What to do. `input` is a local file; `folder` holds the run's own files; `settings` decide the answers."""
+
+    input: InputFacts
+    folder: str
+    output: str
+    errors: str | None
+    settings: dict[str, str]
+    order: Order = Order.INPUT
+    on_invalid_line: OnInvalidLine = OnInvalidLine.ABORT
+    dedupe: bool = True
+    max_line_bytes: int = 100_000_000
+    dispatch: DispatchSettings = DispatchSettings()
+
+
+class Parts(Struct, frozen=True, kw_only=True):
+    """What it is done with. `dialect` is made for the run's id, so that a resumed run writes the same ids."""
+
+    disk: Disk
+    offload: Offload
+    clock: Clock
+    dialect: Callable[[str], LineDialect]
+    engine: Engine
+    random: Random
+    new_run_id: Callable[[], str]
+
+
+class Ending(Struct, frozen=True, kw_only=True):
+    """How a walk ended. `complete` is False where it was stopped first; `already` where nothing was left to do."""
+
+    complete: bool
+    already: bool = False
+    lines: int = 0
+    succeeded: int = 0
+    errored: int = 0
+    output: OutputFacts | None = None
+
+
+async def walk(run: Run, parts: Parts, tally: Tally, stop: Stop) -> Ending:
+    """Walk a run to its end, or until it is stopped.
+
+    Raises BadLines where the input has lines that cannot run (nothing ran then, and nothing is left behind), Conflict
+    where the folder holds another run, Unavailable where the engine cannot start or the disk cannot keep results.
+    """
+    manifest = await parts.offload(lambda: _begin(run, parts))
+    if manifest.state is State.FINISHED:
+        return _already(manifest)
+    dialect = parts.dialect(manifest.run_id)
+    if manifest.state is State.BEGUN:
+        await parts.offload(lambda: _plan(run, parts, dialect, manifest, tally, stop))
+    if stop.asked.is_set():
+        return Ending(complete=False)
+    answered = await _answer(run, parts, dialect, tally, stop)
+    if not answered:
+        return Ending(complete=False, lines=tally.lines, succeeded=tally.succeeded, errored=tally.errored)
+    return await parts.offload(lambda: _close(run, parts.disk, manifest, answered, parts.clock))
+
+
+def _begin(run: Run, parts: Parts) -> Manifest:
+    """The manifest to go on with: the folder's own, where it is of this very run, or a new one."""
+    disk = parts.disk
+    disk.make_folder(run.folder)
+    found = manifests.load(disk, run.folder)
+    if found is not None and found.state is State.FINISHED:
+        if _is_finished(run, disk, found):
+            return found
+        found = None
+    if found is not None and found.state is State.PLANNED:
+        manifests.refuse_other_settings(found, run.settings)
+        manifests.refuse_changed_input(disk, found, run.input)
+        return found
+    clear(disk, run.folder)
+    begun = Manifest(parts.new_run_id(), run.input, run.settings, begun_at=parts.clock.now())
+    manifests.save(disk, run.folder, begun)
+    return begun
+
+
+def _is_finished(run: Run, disk: Disk, found: Manifest) -> bool:
+    """Whether a finished run is this one, and its output is still what it wrote."""
+    if found.settings != run.settings or found.output is None or not disk.exists(run.output):
+        return False
+    if not manifests.same_input(disk, found.input, run.input):
+        return False
+    handle = disk.open(run.output)
+    try:
+        return handle.size() == found.output.output_bytes
+    finally:
+        handle.close()
+
+
+def _already(manifest: Manifest) -> Ending:
+    output = manifest.output or OutputFacts()
+    return Ending(
+        complete=True,
+        already=True,
+        lines=output.lines,
+        succeeded=output.succeeded,
+        errored=output.errored,
+        output=output,
+    )
+
+
+def _plan(run: Run, parts: Parts, dialect: LineDialect, manifest: Manifest, tally: Tally, stop: Stop) -> None:
+    """Check every line and write the plan. A file with bad lines stops here, unless they may become error lines."""
+    tally.stage = "reading"
+    tally.bytes_total = run.input.size_bytes
+
+    def on_progress(bytes_read: int, lines: int) -> None:
+        tally.bytes_read, tally.lines = bytes_read, lines
+        if stop.asked.is_set():
+            raise _Stopped
+
+    try:
+        verdict = validate(
+            parts.disk,
+            run.input.path,
+            f"{run.folder}/{PLAN}",
+            dialect,
+            dedupe=run.dedupe,
+            max_line_bytes=run.max_line_bytes,
+            on_progress=on_progress,
+        )
+    except _Stopped:
+        return
+    if verdict.error_count and run.on_invalid_line is OnInvalidLine.ABORT:
+        clear(parts.disk, run.folder)
+        parts.disk.remove(f"{run.folder}/{manifests.NAME}")
+        raise _bad_lines(run, verdict)
+    manifest.input = InputFacts(run.input.path, run.input.size_bytes, run.input.identity, verdict.digest)
+    manifest.state = State.PLANNED
+    manifests.save(parts.disk, run.folder, manifest)
+
+
+class _Stopped(Exception):  # noqa: N818 - a signal to leave the pass, not an error
+    pass
+
+
+def _bad_lines(run: Run, verdict: Verdict) -> BadLines:
+    return BadLines(
+        f"{verdict.error_count} of {verdict.lines} lines of {run.input.path} cannot run; nothing was run.",
+        verdict.errors,
+        count=verdict.error_count,
+        remedy="Mend them (batchyard validate lists them all), or use --on-invalid-line error-line to answer them "
+        "with an error.",
+    )
+
+
+async def _answer(run: Run, parts: Parts, dialect: LineDialect, tally: Tally, stop: Stop) -> OutputFacts | None:
+    """Bring every line to a result in the journal, then write the output. None where it was stopped before."""
+    plan = await parts.offload(lambda: Plan.open(parts.disk, f"{run.folder}/{PLAN}"))
+    reader = await parts.offload(lambda: Reader(parts.disk, run.input.path))
+    journal = await open_journal(parts.disk, parts.offload, f"{run.folder}/{JOURNAL}", plan.lines)
+    try:
+        _count_what_is_done(plan, journal, tally)
+        await _record_error_lines(plan, reader, journal, dialect, tally)
+        if _unanswered(plan, journal):
+            tally.stage = "starting the engine"
+            abilities = await parts.engine.start()
+            tally.engine = abilities.description
+            tally.stage = "running"
+            requests = _requests(plan, reader, journal, dialect)
+            await dispatch(
+                requests, parts.engine, abilities, journal, run.dispatch, tally, stop, random=parts.random
+            )
+            await journal.flush()
+        if _unanswered(plan, journal):
+            return None
+        tally.stage = "writing"
+        return await parts.offload(lambda: _write(run, parts.disk, plan, reader, journal, dialect, tally))
+    finally:
+        await journal.close()
+        plan.close()
+        reader.close()
+
+
+def _count_what_is_done(plan: Plan, journal: DiskJournal, tally: Tally) -> None:
+    tally.lines = plan.lines
+    tally.followers = plan.followers
+    tally.invalid = plan.invalid
+    tally.resumed = journal.recorded.lines
+
+
+async def _record_error_lines(
+    plan: Plan, reader: Reader, journal: DiskJournal, dialect: LineDialect, tally: Tally
+) -> None:
+    """Lines that cannot run get their error as their result, before anything runs."""
+    if not plan.invalid:
+        return
+    outcomes = journal.outcomes()
+    for place, entry in plan.entries():
+        if entry.flags & (Flag.INVALID | Flag.DUPLICATE_ID) and outcomes[place] == Outcome.PENDING:
+            journal.append(reader.error_line(place, entry, dialect))
+            tally.errored += 1
+            await journal.room()
+    await journal.flush()
+
+
+def _unanswered(plan: Plan, journal: DiskJournal) -> bool:
+    """Whether a line is left that an engine must answer; followers take their leader's answer."""
+    return journal.recorded.lines < plan.lines - plan.followers
+
+
+def _requests(plan: Plan, reader: Reader, journal: DiskJournal, dialect: LineDialect) -> Iterator[Request]:
+    """The requests that have no result yet, in the order of the plan, read as they are needed."""
+    outcomes = journal.outcomes()
+    for place, entry in plan.entries():
+        if outcomes[place] == Outcome.PENDING and entry.leader < 0 and not entry.flags:
+            yield dialect.request(place, reader.line(entry))
+
+
+def _write(
+    run: Run, disk: Disk, plan: Plan, reader: Reader, journal: DiskJournal, dialect: LineDialect, tally: Tally
+) -> OutputFacts:
+    def on_progress(lines: int) -> None:
+        tally.inflight = 0
+
+    written = finalize(
+        disk,
+        plan,
+        reader,
+        journal,
+        dialect,
+        output=run.output,
+        errors=run.errors,
+        order=run.order,
+        on_progress=on_progress,
+    )
+    return OutputFacts(
+        written.lines, written.succeeded, written.errored, written.output_bytes, written.error_bytes
+    )
+
+
+def _close(run: Run, disk: Disk, manifest: Manifest, output: OutputFacts, clock: Clock) -> Ending:
+    """Say that the run is finished, then drop what it no longer needs: in this order, for a crash in between."""
+    manifest.state = State.FINISHED
+    manifest.output = output
+    manifest.finished_at = clock.now()
+    manifests.save(disk, run.folder, manifest)
+    clear(disk, run.folder)
+    return Ending(
+        complete=True, lines=output.lines, succeeded=output.succeeded, errored=output.errored, output=output
+    )
+
+
+def clear(disk: Disk, folder: str) -> None:
+    """Remove the plan and the journal of a run, and anything a crash left half-written."""
+    for name in disk.names(f"{folder}/{JOURNAL}"):
+        disk.remove(f"{folder}/{JOURNAL}/{name}")
+    for name in disk.names(folder):
+        if name.startswith(PLAN):
+            disk.remove(f"{folder}/{name}")
+
+
