@@ -9,16 +9,19 @@ finished, and walking again goes on from there:
     finish    the output, written whole and renamed into place   state finished
 """
 
+import posixpath
 from collections.abc import Callable, Iterator
 from random import Random
 
+import msgspec
 from msgspec import Struct
 
 from batchyard.clock import Clock
 from batchyard.config import DispatchSettings, OnInvalidLine, Order
 from batchyard.dialect import LineDialect
 from batchyard.disk import Disk
-from batchyard.domain.errors import BadLines
+from batchyard.domain.errors import BadLines, Unavailable
+from batchyard.domain.line import LineError
 from batchyard.domain.request import Request
 from batchyard.domain.result import Outcome
 from batchyard.engine import Engine
@@ -28,10 +31,10 @@ from batchyard.pipeline import manifest as manifests
 from batchyard.pipeline.dispatch import dispatch
 from batchyard.pipeline.finalize import finalize
 from batchyard.pipeline.manifest import InputFacts, Manifest, OutputFacts, State
-from batchyard.pipeline.plan import Flag, Plan
+from batchyard.pipeline.plan import Plan
 from batchyard.pipeline.stop import Stop
 from batchyard.pipeline.tally import Tally
-from batchyard.pipeline.validate import Reader, Verdict, validate
+from batchyard.pipeline.validate import Reader, Verdict, refusal, validate
 
 PLAN = "plan"
 JOURNAL = "journal"
@@ -81,6 +84,16 @@ async def walk(run: Run, parts: Parts, tally: Tally, stop: Stop) -> Ending:
     Raises BadLines where the input has lines that cannot run (nothing ran then, and nothing is left behind), Conflict
     where the folder holds another run, Unavailable where the engine cannot start or the disk cannot keep results.
     """
+    try:
+        return await _walk(run, parts, tally, stop)
+    except OSError as error:
+        raise Unavailable(
+            f"The disk failed under {run.folder}: {error.strerror or error}.",
+            remedy="Make room or mend the disk, and run the same command again: it goes on from what is safe.",
+        ) from error
+
+
+async def _walk(run: Run, parts: Parts, tally: Tally, stop: Stop) -> Ending:
     manifest = await parts.offload(lambda: _begin(run, parts))
     if manifest.state is State.FINISHED:
         return _already(manifest)
@@ -99,9 +112,11 @@ def _begin(run: Run, parts: Parts) -> Manifest:
     """The manifest to go on with: the folder's own, where it is of this very run, or a new one."""
     disk = parts.disk
     disk.make_folder(run.folder)
+    disk.sync_folder(posixpath.dirname(run.folder) or ".")
     found = manifests.load(disk, run.folder)
     if found is not None and found.state is State.FINISHED:
         if _is_finished(run, disk, found):
+            clear(disk, run.folder)  # a crash may have come before the last run did it
             return found
         found = None
     if found is not None and found.state is State.PLANNED:
@@ -227,8 +242,10 @@ async def _record_error_lines(
         return
     outcomes = journal.outcomes()
     for place, entry in plan.entries():
-        if entry.flags & (Flag.INVALID | Flag.DUPLICATE_ID) and outcomes[place] == Outcome.PENDING:
-            journal.append(reader.error_line(place, entry, dialect))
+        if entry.flags and outcomes[place] == Outcome.PENDING:
+            found = refusal(entry, reader, dialect)
+            result = dialect.error(found) if isinstance(found, LineError) else found
+            journal.append(msgspec.structs.replace(result, line=place))
             tally.errored += 1
             await journal.room()
     await journal.flush()
