@@ -9,6 +9,7 @@ finished, and walking again goes on from there:
     finish    the output, written whole and renamed into place   state finished
 """
 
+import posixpath
 from collections.abc import Callable, Iterator
 from random import Random
 
@@ -18,7 +19,7 @@ from batchyard.clock import Clock
 from batchyard.config import DispatchSettings, OnInvalidLine, Order
 from batchyard.dialect import LineDialect
 from batchyard.disk import Disk
-from batchyard.domain.errors import BadLines
+from batchyard.domain.errors import BadLines, Unavailable
 from batchyard.domain.line import LineError
 from batchyard.domain.request import Request
 from batchyard.domain.result import Outcome, Result
@@ -82,6 +83,16 @@ async def walk(run: Run, parts: Parts, tally: Tally, stop: Stop) -> Ending:
     Raises BadLines where the input has lines that cannot run (nothing ran then, and nothing is left behind), Conflict
     where the folder holds another run, Unavailable where the engine cannot start or the disk cannot keep results.
     """
+    try:
+        return await _walk(run, parts, tally, stop)
+    except OSError as error:
+        raise Unavailable(
+            f"The disk failed under {run.folder}: {error.strerror or error}.",
+            remedy="Make room or mend the disk, and run the same command again: it goes on from what is safe.",
+        ) from error
+
+
+async def _walk(run: Run, parts: Parts, tally: Tally, stop: Stop) -> Ending:
     manifest = await parts.offload(lambda: _begin(run, parts))
     if manifest.state is State.FINISHED:
         return _already(manifest)
@@ -100,9 +111,11 @@ def _begin(run: Run, parts: Parts) -> Manifest:
     """The manifest to go on with: the folder's own, where it is of this very run, or a new one."""
     disk = parts.disk
     disk.make_folder(run.folder)
+    disk.sync_folder(posixpath.dirname(run.folder) or ".")
     found = manifests.load(disk, run.folder)
     if found is not None and found.state is State.FINISHED:
         if _is_finished(run, disk, found):
+            clear(disk, run.folder)  # a crash may have come before the last run did it
             return found
         found = None
     if found is not None and found.state is State.PLANNED:
