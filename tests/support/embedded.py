@@ -29,7 +29,8 @@ ENGINES: Mapping[str, Callable[..., WorkerEngine]] = {"llamacpp": open_llamacpp,
 def a_chat(question: str = "What is 3 + 4?", *, line: int = 0, **body: Any) -> Request:
     """A chat of one question, answered greedily unless `body` says otherwise."""
     messages = [{"role": "user", "content": question}]
-    return a_request(CHAT, line=line, **{"messages": messages, "max_tokens": 32, "temperature": 0, **body})
+    asked: dict[str, Any] = {"messages": messages, "max_tokens": 32, "temperature": 0, **body}
+    return a_request(CHAT, line=line, **asked)
 
 
 def a_request(endpoint: str, *, line: int = 0, model: str = "demo", **body: Any) -> Request:

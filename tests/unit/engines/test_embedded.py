@@ -123,7 +123,7 @@ async def test_log_probabilities_are_told(started: Started, kind: str) -> None:
 
 async def test_choices_of_one_request_differ_but_a_seed_repeats_them(started: Started, kind: str) -> None:
     engine = await started(kind)
-    wild = {"n": 4, "temperature": 5.0, "max_tokens": 12, "seed": 11}
+    wild: dict[str, Any] = {"n": 4, "temperature": 5.0, "max_tokens": 12, "seed": 11}
 
     async def choices() -> list[str]:
         body = told(await engine.infer(a_chat(**wild)))
@@ -201,7 +201,7 @@ async def test_text_parts_are_read_as_one_text(started: Started, kind: str) -> N
 
 async def test_a_worker_killed_in_the_middle_comes_back(started: Started, kind: str) -> None:
     engine = await started(kind)
-    long = {"max_tokens": 900, "ignore_eos": True}
+    long: dict[str, Any] = {"max_tokens": 900, "ignore_eos": True}
     async with asyncio.TaskGroup() as group:
         on_board = [group.create_task(engine.infer(a_chat(line=line, **long))) for line in range(4)]
         await engine.infer(a_chat())  # has passed through the worker, behind the others

@@ -2,6 +2,8 @@
 
 import base64
 import math
+import os
+import socket
 import struct
 from pathlib import Path
 from typing import Any
@@ -113,7 +115,13 @@ async def test_a_reranker_scores_pairs_by_its_own_head(reranker: Path) -> None:
 def picture_of(*colour: int) -> dict[str, Any]:
     url = "data:image/png;base64," + base64.b64encode(models.png(*colour)).decode()
     parts = [{"type": "text", "text": "What is"}, {"type": "image_url", "image_url": {"url": url}}]
-    return {"messages": [{"role": "user", "content": parts}], "temperature": 0, "max_tokens": 12, "logprobs": True}
+    return {
+        "messages": [{"role": "user", "content": parts}],
+        "temperature": 0,
+        "max_tokens": 12,
+        "logprobs": True,
+        "top_logprobs": 1,
+    }
 
 
 async def test_an_image_reaches_the_model(started: Started, eyes: Path) -> None:
@@ -123,7 +131,7 @@ async def test_an_image_reaches_the_model(started: Started, eyes: Path) -> None:
     for name, colour in {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}.items():
         odds: set[float] = set()
         for _ in range(2):
-            body = told(await engine.infer(a_request(CHAT, **{**picture_of(*colour), "top_logprobs": 1})))
+            body = told(await engine.infer(a_request(CHAT, **picture_of(*colour))))
             assert body["usage"]["prompt_tokens"] > 30
             content = body["choices"][0]["logprobs"]["content"]
             odds.add(round(content[0]["logprob"], 2) if content else 0.0)
@@ -180,8 +188,9 @@ async def test_alternatives_are_told_as_many_as_asked(started: Started) -> None:
     engine = await started("llamacpp")
     content = told(await engine.infer(a_chat(logprobs=True, top_logprobs=3)))["choices"][0]["logprobs"]["content"]
     (entry,) = content
-    assert [one["token"] for one in entry["top_logprobs"]][0] == "7"
-    assert len(entry["top_logprobs"]) == 3
+    alternatives = [one["token"] for one in entry["top_logprobs"]]
+    assert alternatives.index("7") == 0
+    assert len(alternatives) == 3
     prompt = "<|im_start|>user\nAdd 2 and 5.<|im_end|>\n<|im_start|>assistant\n"
     body = a_request("/v1/completions", prompt=prompt, temperature=0, logprobs=2, max_tokens=8, echo=False)
     legacy = told(await engine.infer(body))["choices"][0]["logprobs"]
@@ -191,20 +200,26 @@ async def test_alternatives_are_told_as_many_as_asked(started: Started) -> None:
 async def test_an_echo_begins_with_the_prompt(started: Started) -> None:
     engine = await started("llamacpp")
     prompt = "<|im_start|>user\nAdd 2 and 5.<|im_end|>\n<|im_start|>assistant\n"
-    assert text(await engine.infer(a_request("/v1/completions", prompt=prompt, temperature=0, echo=True))) == f"{prompt}7"
+    assert (
+        text(await engine.infer(a_request("/v1/completions", prompt=prompt, temperature=0, echo=True))) == f"{prompt}7"
+    )
 
 
 async def test_nobody_else_can_reach_the_worker(started: Started) -> None:
     """llama.cpp's server insists on listening; it must not do so on any port."""
     engine = await started("llamacpp")
     assert engine.pid is not None
-    sockets = {link.readlink().name for link in Path(f"/proc/{engine.pid}/fd").iterdir() if _is_socket(link)}
-    ports = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/{engine.pid}/net/{name}").read_text().splitlines()[1:]]
-    assert not sockets & {f"socket:[{words[9]}]" for words in ports}
+    assert not listening_ports(engine.pid)
 
 
-def _is_socket(link: Path) -> bool:
-    try:
-        return link.readlink().name.startswith("socket:")
-    except OSError:
-        return False
+def listening_ports(pid: int) -> set[str]:
+    """Internet sockets of a process, by inode (proc(5))."""
+    ours = {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()}
+    tables = [Path(f"/proc/{pid}/net/{name}") for name in ("tcp", "tcp6")]
+    entries = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
+    return ours & {f"socket:[{words[9]}]" for words in entries}
+
+
+def test_a_listening_port_would_be_seen() -> None:
+    with socket.create_server(("127.0.0.1", 0)):
+        assert listening_ports(os.getpid())

@@ -3,7 +3,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -27,7 +27,7 @@ class Heard:
 
 
 @asynccontextmanager
-async def a_child() -> AsyncIterator[tuple[Child, Heard]]:
+async def a_child() -> AsyncGenerator[tuple[Child, Heard]]:
     heard = Heard()
     child = await Child.spawn(
         "tests.support.talkative_child",
