@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from tests.support.upstream import Upstream
 
 import batchyard.engines
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Failure
 from batchyard.engine import Engine
 from batchyard.engines import echo, http
+from tests.support.upstream import Upstream
 
 CHAT = "/v1/chat/completions"
 

@@ -6,7 +6,6 @@ import ssl
 
 import pytest
 import trustme
-from tests.support.upstream import Upstream, answer, closes_early, good, hangs, says
 
 from batchyard.transport.http1 import (
     Address,
@@ -19,6 +18,7 @@ from batchyard.transport.http1 import (
     request_head,
     tls_context,
 )
+from tests.support.upstream import Upstream, answer, closes_early, good, hangs, says
 
 
 def a_client(url: str, **options: object) -> Client:

@@ -11,6 +11,15 @@ from random import Random
 import msgspec
 import pytest
 import uvloop
+
+from batchyard.config import DispatchSettings
+from batchyard.domain.request import Request
+from batchyard.domain.result import Answer, Outcome
+from batchyard.engine import Abilities
+from batchyard.engines import http
+from batchyard.pipeline.dispatch import dispatch
+from batchyard.pipeline.stop import Stop
+from batchyard.pipeline.tally import Tally
 from tests.support.memory_journal import MemoryJournal
 from tests.support.upstream import (
     Asked,
@@ -27,15 +36,6 @@ from tests.support.upstream import (
     resets,
     says,
 )
-
-from batchyard.config import DispatchSettings
-from batchyard.domain.request import Request
-from batchyard.domain.result import Answer, Outcome
-from batchyard.engine import Abilities
-from batchyard.engines import http
-from batchyard.pipeline.dispatch import dispatch
-from batchyard.pipeline.stop import Stop
-from batchyard.pipeline.tally import Tally
 
 CHAT = "/v1/chat/completions"
 LINES = 12

@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 import pytest
 from rich.pretty import pretty_repr
-from tests.support.upstream import Upstream, answer, closes_early, good, hangs, says
 
 from batchyard.domain.errors import Invalid, Unavailable
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Failure, Fault, Reply, Usage
 from batchyard.engine import Engine
 from batchyard.engines import http
+from tests.support.upstream import Upstream, answer, closes_early, good, hangs, says
 
 CHAT = "/v1/chat/completions"
 SECRET = "sk-very-secret"

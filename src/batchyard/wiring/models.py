@@ -22,7 +22,7 @@ class Names(Struct, frozen=True):
 
 
 def names_of(options: RunOptions) -> Names:
-    """A remote server knows its own names; a model of ours goes by its path, its file's name, and what it is served as."""
+    """A remote server knows its own names; a model of ours goes by its path, its file's name, and its served names."""
     if options.upstreams or options.engine == "echo" or options.model is None:
         return Names(None, options.served_names[0] if options.served_names else options.model)
     path = Path(options.model)
@@ -81,8 +81,8 @@ def vision_path(options: RunOptions) -> str | None:
 def _remedy(model: str, path: Path) -> str:
     if path.is_dir():
         return (
-            f"{model} is a folder without openvino_model.xml: install vLLM, SGLang or FastDeploy to load a Hugging Face "
-            "folder, or give a GGUF file of the model."
+            f"{model} is a folder without openvino_model.xml: install vLLM, SGLang or FastDeploy to load a Hugging "
+            "Face folder, or give a GGUF file of the model."
         )
     if path.suffix or path.is_absolute() or model.startswith("."):
         return "There is no such file or folder: check the path."

@@ -1,9 +1,8 @@
 import json
 from typing import Any
 
-from tools.demo_model.requests import PERSON_SCHEMA, batch
-
 from batchyard import demo
+from tools.demo_model.requests import PERSON_SCHEMA, batch
 
 
 def lines() -> list[dict[str, Any]]:

@@ -8,8 +8,6 @@ from random import Random
 
 import msgspec
 import pytest
-from tests.support.memory_journal import MemoryJournal
-from tests.support.virtual_time import in_virtual_time
 
 from batchyard.config import DispatchSettings
 from batchyard.domain.errors import Conflict, Unavailable
@@ -19,6 +17,8 @@ from batchyard.engine import Abilities
 from batchyard.pipeline.dispatch import dispatch
 from batchyard.pipeline.stop import Stop
 from batchyard.pipeline.tally import Tally
+from tests.support.memory_journal import MemoryJournal
+from tests.support.virtual_time import in_virtual_time
 
 OK = Answer(200, b"{}", "r", Usage(2, 1, 1))
 ABILITIES = Abilities(endpoints=frozenset({"/v1/completions"}), models=None)

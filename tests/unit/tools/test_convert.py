@@ -4,11 +4,11 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tools.demo_model.convert import convert, read_source
 
 from batchyard import demo
 from tests.support import models
 from tests.support.embedded import a_chat, open_llamacpp, open_openvino, told
+from tools.demo_model.convert import convert, read_source
 
 
 @pytest.mark.parametrize("architecture", ["Qwen2ForCausalLM", "LlamaForCausalLM"])

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tools.demo_model import corpus
 from tools.demo_model.corpus import QUESTIONS, draw, is_held_out, oracle
 from tools.demo_model.requests import batch

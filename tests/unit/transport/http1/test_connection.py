@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.upstream import answer, chunked
 
 from batchyard.transport.http1 import BadAnswer, Connection, HttpError, Limits, Lost, Received, TooLarge
 from batchyard.transport.http1.exchange import Stale
+from tests.support.upstream import answer, chunked
 
 BODY = b'{"text":"0123456789"}'
 LIMITS = Limits(answer_bytes=1000, header_bytes=500)

@@ -2,13 +2,13 @@ import json
 from pathlib import Path
 
 import pytest
-from tools.demo_model.convert import convert
 
 from batchyard import demo
 from batchyard.workers.gguf import read_gguf
 from batchyard.workers.openvino import able
 from batchyard.workers.openvino.able import can_load, matching_tokenizer
 from tests.support import models
+from tools.demo_model.convert import convert
 
 
 def tiny(tmp_path: Path, architecture: str = "Qwen2ForCausalLM", file_type: str = "q8_0") -> Path:

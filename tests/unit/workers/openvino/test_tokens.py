@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tools.demo_model.requests import batch
 
 from batchyard import demo
 from batchyard.workers.gguf import Gguf, read_gguf
 from batchyard.workers.openvino.tokens import Tokens, tokens_of_file, tokens_of_gguf
+from tools.demo_model.requests import batch
 
 ORIGINAL = tokens_of_file(demo.tokenizer_path())
 REBUILT = tokens_of_gguf(read_gguf(demo.model_path()))
