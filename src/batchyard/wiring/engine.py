@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from batchyard.config import RunOptions
 from batchyard.domain.errors import Invalid
+from batchyard.endpoints.responses import AS_CHAT
 from batchyard.engine import Engine
 from batchyard.engines import echo, embedded, http, llamacpp, managed, openvino
 from batchyard.pipeline.translate import Translating
@@ -27,7 +28,7 @@ def engine_of(options: RunOptions, log_folder: str) -> Chosen:
     name = engine_name(options)
     names = names_of(options)
     return Chosen(
-        engine=Translating(_open(name, options, names, log_folder)),
+        engine=Translating(_open(name, options, names, log_folder), AS_CHAT),
         names=names,
         settings={"model": _model_setting(options), "engine": options.engine},
     )
