@@ -13,11 +13,12 @@ from rich.table import Column
 
 from batchyard.cli.flags import Progress
 from batchyard.cli.meter import Meter, View
-from batchyard.cli.wording import ENGINE_STAGES, READING_STAGES, status
+from batchyard.cli.wording import ENGINE_STAGES, READING_STAGES, fitted, status
 from batchyard.pipeline.tally import Tally
 
 LOOK_SECONDS = 0.5
 LINE_SECONDS = 5.0
+BAR_WIDTH = 16
 
 
 class Drawing(Protocol):
@@ -70,7 +71,7 @@ class Bar:
     def __init__(self, stream: TextIO) -> None:
         self._console = Console(file=stream)
         self._bar = RichProgress(
-            BarColumn(bar_width=16),
+            BarColumn(bar_width=BAR_WIDTH),
             TextColumn("{task.fields[status]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
             console=self._console,
             auto_refresh=False,
@@ -84,7 +85,7 @@ class Bar:
         reading = view.stage in READING_STAGES
         total = view.to_run if counted else view.bytes_total if reading else 0
         done = view.done if counted else view.bytes_read
-        text = escape(" · ".join(status(view)))
+        text = escape(fitted(status(view), self._console.width - BAR_WIDTH - 1))
         self._bar.update(self._line, total=total or None, completed=done, status=text)
         self._bar.refresh()
 

@@ -47,6 +47,16 @@ def status(view: View) -> list[str]:
     return [view.stage]
 
 
+def fitted(phrases: list[str], width: int, between: str = " · ") -> str:
+    """The first phrases that fit, whole; always the first one."""
+    text = phrases[0]
+    for phrase in phrases[1:]:
+        if len(text) + len(between) + len(phrase) > width:
+            break
+        text += between + phrase
+    return text
+
+
 def _lines_done(view: View) -> str:
     beside = [(view.repeated, "repeated"), (view.invalid, "invalid"), (view.resumed, "from before")]
     text = ", ".join(f"{count:,} {word}" for count, word in beside if count)

@@ -5,7 +5,7 @@ import pytest
 from batchyard.cli.flags import Progress
 from batchyard.cli.meter import WINDOW_SECONDS, Meter, View
 from batchyard.cli.progress import LINE_SECONDS, Bar, Plain, Silent, open_drawing, plain_line
-from batchyard.cli.wording import amount, data, duration, rate
+from batchyard.cli.wording import amount, data, duration, fitted, rate
 from batchyard.pipeline.tally import Tally
 
 
@@ -118,6 +118,13 @@ def test_without_a_terminal_there_is_no_bar(monkeypatch: pytest.MonkeyPatch) -> 
     bar = open_drawing(Progress.AUTO, stream)
     bar.close()
     assert isinstance(bar, Bar)
+
+
+def test_a_narrow_terminal_gets_whole_phrases() -> None:
+    phrases = ["aaaa", "bbbb", "cc"]
+    assert fitted(phrases, 80) == "aaaa · bbbb · cc"
+    assert fitted(phrases, 12) == "aaaa · bbbb"
+    assert fitted(phrases, 2) == "aaaa"
 
 
 def test_numbers_read_well() -> None:
