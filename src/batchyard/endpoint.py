@@ -1,5 +1,6 @@
 """The contract of an endpoint: what one kind of request looks like. Pure."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -72,6 +73,22 @@ class Endpoint(Protocol):
     path: str
     prompt: str
 
-    def check(self, body: Body) -> Traits | Problem:
-        """Check what must hold before an engine sees the body, and take its traits."""
+    def check(self, body: Body, prompt: bytes) -> Traits | Problem:
+        """Check what must hold before an engine sees the body, and take its traits.
+
+        `prompt` is the JSON of the body's field of that name, empty where it is absent: who calls has it at hand.
+        """
         ...
+
+
+class Translation(Struct, frozen=True):
+    """How requests of a `new` endpoint are said to an engine that has only the `known` one.
+
+    `request` translates a body, or says why it cannot be; `answer` takes the engine's answer and the body that was
+    asked, and raises ValueError or msgspec.DecodeError where the answer is not of the known endpoint's form.
+    """
+
+    new: str
+    known: str
+    request: Callable[[bytes], bytes | Problem]
+    answer: Callable[[bytes, bytes], bytes]

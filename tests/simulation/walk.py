@@ -3,26 +3,23 @@
 Real are the walk, its stations, the journal, the http engine and its client; simulated are time, disk and upstreams.
 """
 
-import contextlib
 import json
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
-from unittest.mock import patch
 
 from batchyard.dialect import LineDialect
 from batchyard.dialects import openai
 from batchyard.domain.errors import Unavailable
 from batchyard.endpoints import ENDPOINTS
 from batchyard.engines import http
-from batchyard.journals.disk import DiskJournal
-from batchyard.pipeline import walk as walking
+from batchyard.journals.disk import DiskJournal, open_journal
 from batchyard.pipeline.manifest import InputFacts
 from batchyard.pipeline.stop import Stop
 from batchyard.pipeline.tally import Tally
-from batchyard.pipeline.walk import Ending, Parts, Run
+from batchyard.pipeline.walk import Ending, Parts, Run, walk
 from tests.simulation.disk import Faults, FaultyDisk, PowerCut
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.network import Network
@@ -149,12 +146,11 @@ class _Simulation:
             loop.call_later(trouble.amount * 3, stop.ask)
             if trouble.kind == "stop now":
                 loop.call_later(trouble.amount * 3 + 0.1, stop.ask)
-        with self._watched_journal():
-            engine = http.open(self._engine_config(), clock=SimulatedClock(loop))
-            try:
-                return await walking.walk(self._what(), self._parts(loop, engine), Tally(), stop)
-            finally:
-                await engine.close()
+        engine = http.open(self._engine_config(), clock=SimulatedClock(loop))
+        try:
+            return await walk(self._what(), self._parts(loop, engine), Tally(), stop)
+        finally:
+            await engine.close()
 
     def _what(self) -> Run:
         return Run(
@@ -170,11 +166,19 @@ class _Simulation:
         )
 
     def _parts(self, loop: SimulatedLoop, engine: Any) -> Parts:
+        offload = InlineOffload(self.random, self.world.slowest_disk_seconds)
+
+        async def journal(folder: str, lines: int) -> DiskJournal:
+            """Kept at hand, to see what it called durable in this life."""
+            self.journal = await open_journal(self.disk, offload, folder, lines)
+            return self.journal
+
         return Parts(
             disk=self.disk,
-            offload=InlineOffload(self.random, self.world.slowest_disk_seconds),
+            offload=offload,
             clock=SimulatedClock(loop),
             dialect=_dialect,
+            journal=journal,
             engine=engine,
             random=self.random,
             new_run_id=lambda: f"run-{self.random.getrandbits(64):016x}",
@@ -182,18 +186,6 @@ class _Simulation:
 
     def _engine_config(self) -> http.Config:
         return http.Config(urls=tuple(f"http://upstream{number}" for number in range(len(self.world.tempers))))
-
-    @contextlib.contextmanager
-    def _watched_journal(self) -> Generator[None]:
-        """Keep the journal of this life at hand, to see what it called durable."""
-        real = walking.open_journal
-
-        async def open_journal(*parts: Any) -> DiskJournal:
-            self.journal = await real(*parts)
-            return self.journal
-
-        with patch.object(walking, "open_journal", open_journal):
-            yield
 
     def _see_settled(self) -> None:
         if self.journal is None:

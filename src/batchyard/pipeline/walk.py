@@ -10,11 +10,10 @@ finished, and walking again goes on from there:
 """
 
 import posixpath
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from random import Random
 
-import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from batchyard.clock import Clock
 from batchyard.config import DispatchSettings, OnInvalidLine, Order
@@ -23,15 +22,15 @@ from batchyard.disk import Disk
 from batchyard.domain.errors import BadLines, Unavailable
 from batchyard.domain.line import LineError
 from batchyard.domain.request import Request
-from batchyard.domain.result import Outcome
+from batchyard.domain.result import Outcome, Result
 from batchyard.engine import Engine
-from batchyard.journals.disk import DiskJournal, open_journal
+from batchyard.journal import Journal
 from batchyard.offload import Offload
 from batchyard.pipeline import manifest as manifests
 from batchyard.pipeline.dispatch import dispatch
 from batchyard.pipeline.finalize import finalize
 from batchyard.pipeline.manifest import InputFacts, Manifest, OutputFacts, State
-from batchyard.pipeline.plan import Plan
+from batchyard.pipeline.plan import Entry, Plan
 from batchyard.pipeline.stop import Stop
 from batchyard.pipeline.tally import Tally
 from batchyard.pipeline.validate import Reader, Verdict, refusal, validate
@@ -56,12 +55,17 @@ class Run(Struct, frozen=True, kw_only=True):
 
 
 class Parts(Struct, frozen=True, kw_only=True):
-    """What it is done with. `dialect` is made for the run's id, so that a resumed run writes the same ids."""
+    """What it is done with.
+
+    `dialect` is made for the run's id, so that a resumed run writes the same ids. `journal` opens the one in a folder,
+    for a number of lines.
+    """
 
     disk: Disk
     offload: Offload
     clock: Clock
     dialect: Callable[[str], LineDialect]
+    journal: Callable[[str, int], Awaitable[Journal]]
     engine: Engine
     random: Random
     new_run_id: Callable[[], str]
@@ -185,7 +189,7 @@ def _plan(run: Run, parts: Parts, dialect: LineDialect, manifest: Manifest, tall
     manifests.save(parts.disk, run.folder, manifest)
 
 
-class _Stopped(Exception):  # noqa: N818 - a signal to leave the pass, not an error
+class _Stopped(Exception):
     pass
 
 
@@ -203,7 +207,7 @@ async def _answer(run: Run, parts: Parts, dialect: LineDialect, tally: Tally, st
     """Bring every line to a result in the journal, then write the output. None where it was stopped before."""
     plan = await parts.offload(lambda: Plan.open(parts.disk, f"{run.folder}/{PLAN}"))
     reader = await parts.offload(lambda: Reader(parts.disk, run.input.path))
-    journal = await open_journal(parts.disk, parts.offload, f"{run.folder}/{JOURNAL}", plan.lines)
+    journal = await parts.journal(f"{run.folder}/{JOURNAL}", plan.lines)
     try:
         _count_what_is_done(plan, journal, tally)
         await _record_error_lines(plan, reader, journal, dialect, tally)
@@ -213,9 +217,7 @@ async def _answer(run: Run, parts: Parts, dialect: LineDialect, tally: Tally, st
             tally.engine = abilities.description
             tally.stage = "running"
             requests = _requests(plan, reader, journal, dialect)
-            await dispatch(
-                requests, parts.engine, abilities, journal, run.dispatch, tally, stop, random=parts.random
-            )
+            await dispatch(requests, parts.engine, abilities, journal, run.dispatch, tally, stop, random=parts.random)
             await journal.flush()
         if _unanswered(plan, journal):
             return None
@@ -227,36 +229,38 @@ async def _answer(run: Run, parts: Parts, dialect: LineDialect, tally: Tally, st
         reader.close()
 
 
-def _count_what_is_done(plan: Plan, journal: DiskJournal, tally: Tally) -> None:
+def _count_what_is_done(plan: Plan, journal: Journal, tally: Tally) -> None:
     tally.lines = plan.lines
     tally.followers = plan.followers
     tally.invalid = plan.invalid
     tally.resumed = journal.recorded.lines
 
 
-async def _record_error_lines(
-    plan: Plan, reader: Reader, journal: DiskJournal, dialect: LineDialect, tally: Tally
-) -> None:
+async def _record_error_lines(plan: Plan, reader: Reader, journal: Journal, dialect: LineDialect, tally: Tally) -> None:
     """Lines that cannot run get their error as their result, before anything runs."""
     if not plan.invalid:
         return
     outcomes = journal.outcomes()
-    for place, entry in plan.entries():
-        if entry.flags and outcomes[place] == Outcome.PENDING:
-            found = refusal(entry, reader, dialect)
-            result = dialect.error(found) if isinstance(found, LineError) else found
-            journal.append(msgspec.structs.replace(result, line=place))
+    for place, entry in plan.flagged():
+        if outcomes[place] == Outcome.PENDING:
+            journal.append(_error_line(place, entry, reader, dialect))
             tally.errored += 1
             await journal.room()
     await journal.flush()
 
 
-def _unanswered(plan: Plan, journal: DiskJournal) -> bool:
+def _error_line(place: int, entry: Entry, reader: Reader, dialect: LineDialect) -> Result:
+    found = refusal(entry, reader, dialect)
+    result = dialect.error(found) if isinstance(found, LineError) else found
+    return structs.replace(result, line=place)
+
+
+def _unanswered(plan: Plan, journal: Journal) -> bool:
     """Whether a line is left that an engine must answer; followers take their leader's answer."""
     return journal.recorded.lines < plan.lines - plan.followers
 
 
-def _requests(plan: Plan, reader: Reader, journal: DiskJournal, dialect: LineDialect) -> Iterator[Request]:
+def _requests(plan: Plan, reader: Reader, journal: Journal, dialect: LineDialect) -> Iterator[Request]:
     """The requests that have no result yet, in the order of the plan, read as they are needed."""
     outcomes = journal.outcomes()
     for place, entry in plan.entries():
@@ -265,7 +269,7 @@ def _requests(plan: Plan, reader: Reader, journal: DiskJournal, dialect: LineDia
 
 
 def _write(
-    run: Run, disk: Disk, plan: Plan, reader: Reader, journal: DiskJournal, dialect: LineDialect, tally: Tally
+    run: Run, disk: Disk, plan: Plan, reader: Reader, journal: Journal, dialect: LineDialect, tally: Tally
 ) -> OutputFacts:
     def on_progress(lines: int) -> None:
         tally.inflight = 0
@@ -281,9 +285,7 @@ def _write(
         order=run.order,
         on_progress=on_progress,
     )
-    return OutputFacts(
-        written.lines, written.succeeded, written.errored, written.output_bytes, written.error_bytes
-    )
+    return OutputFacts(written.lines, written.succeeded, written.errored, written.output_bytes, written.error_bytes)
 
 
 def _close(run: Run, disk: Disk, manifest: Manifest, output: OutputFacts, clock: Clock) -> Ending:
@@ -293,9 +295,7 @@ def _close(run: Run, disk: Disk, manifest: Manifest, output: OutputFacts, clock:
     manifest.finished_at = clock.now()
     manifests.save(disk, run.folder, manifest)
     clear(disk, run.folder)
-    return Ending(
-        complete=True, lines=output.lines, succeeded=output.succeeded, errored=output.errored, output=output
-    )
+    return Ending(complete=True, lines=output.lines, succeeded=output.succeeded, errored=output.errored, output=output)
 
 
 def clear(disk: Disk, folder: str) -> None:
@@ -305,5 +305,3 @@ def clear(disk: Disk, folder: str) -> None:
     for name in disk.names(folder):
         if name.startswith(PLAN):
             disk.remove(f"{folder}/{name}")
-
-
