@@ -190,7 +190,7 @@ def _in_input_order(plan: Plan[E], reader: Reader[E], journal: Journal, dialect:
 
 
 def _in_completion_order(plan: Plan[E], reader: Reader[E], journal: Journal, dialect: LineDialect) -> Iterator[Result]:
-    following = _Following(plan, journal.outcomes())
+    following = Following(plan, journal.outcomes())
     for result in journal.replay(journal.places()):
         yield result
         for place in following.of(result.line):
@@ -206,7 +206,7 @@ def _follow(result: Result, place: int, custom_id: str | None) -> Result:
     return msgspec.structs.replace(result, line=place, custom_id=custom_id)
 
 
-class _Following:
+class Following:
     """Which lines follow a leader, in four bytes per line: a ring from each leader's last follower to its first.
 
     `_ring[leader]` is the last follower, `_ring[last]` the first one, any other's the next; 0 is none, places count
@@ -221,7 +221,7 @@ class _Following:
                     self._add(entry.leader + 1, place + 1)
 
     def of(self, leader: int) -> Iterator[int]:
-        """The followers of a line, in the order of the file."""
+        """The followers of a line that follows none, in the order of the file."""
         ring = self._ring
         last = ring[leader + 1] if ring else 0
         follower = last

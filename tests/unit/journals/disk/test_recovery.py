@@ -17,7 +17,8 @@ from tests.simulation.disk import Faults, FaultyDisk, PowerCut
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.offload import InlineOffload
 from tests.simulation.trace import Trace
-from tests.support.results import a_result, results
+from tests.support.any_results import results
+from tests.support.results import a_result
 
 T = TypeVar("T")
 LINES = 6
