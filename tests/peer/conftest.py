@@ -7,10 +7,10 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 import pytest
-from tests.support.hf_folder import make_hf_folder
 
 from batchyard.engines import managed
 from batchyard.transport.life import Patience
+from tests.support.hf_folder import make_hf_folder
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,8 +9,6 @@ from contextlib import asynccontextmanager
 import msgspec
 import psutil
 import pytest
-from tests.support.demo_lines import Question, questions
-from tests.support.processes import all_end_within
 
 from batchyard.domain.errors import Unavailable
 from batchyard.domain.request import Request
@@ -18,6 +16,8 @@ from batchyard.domain.result import Answer, Failure, Fault, Reply
 from batchyard.engine import Abilities
 from batchyard.engines import managed
 from batchyard.engines.managed import RECIPES, ManagedEngine
+from tests.support.demo_lines import Question, questions
+from tests.support.processes import all_end_within
 
 ConfigOf = Callable[..., managed.Config]
 IN_FLIGHT = 64

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from tests.support.processes import all_end_within, until
 
 from batchyard.domain.errors import Invalid, Unavailable
 from batchyard.domain.request import Request
@@ -17,6 +16,7 @@ from batchyard.domain.result import Answer, Failure, Fault, Reply
 from batchyard.engine import Abilities, Engine
 from batchyard.engines import managed
 from batchyard.transport.life import Patience
+from tests.support.processes import all_end_within, until
 
 FAKE = Path(__file__).parents[3] / "support" / "fake_program.py"
 QUICK = Patience(start_seconds=20, stop_seconds=5, probe_interval_seconds=0.01, backoff_seconds=0.05)
