@@ -5,7 +5,7 @@ A blob is written once, whole, and never changed. Its key is made by us: a folde
 key names nothing.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -44,7 +44,7 @@ class Blobs(Protocol):
 
     async def size(self, key: str) -> int: ...
 
-    def read_range(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
+    def read_range(self, key: str, start: int, end: int) -> AsyncGenerator[bytes, None]:
         """The bytes from `start` up to, not including, `end`, in chunks; closing the iterator gives the blob back.
 
         A blob that is deleted meanwhile is read to its end. Raises Unavailable where the blob ends before `end`.

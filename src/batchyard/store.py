@@ -216,7 +216,10 @@ class Batches(Protocol):
     async def get(self, project: ProjectId, id: BatchId) -> Batch | None: ...
 
     async def list(
-        self, project: ProjectId, cursor: Cursor, where: BatchFilter = BatchFilter()  # noqa: B008 - frozen
+        self,
+        project: ProjectId,
+        cursor: Cursor,
+        where: BatchFilter = BatchFilter(),  # noqa: B008 - frozen
     ) -> Page[Batch] | None:
         """A page of a project's batches; None where the cursor names none of this project's."""
         ...

@@ -31,9 +31,7 @@ class BatchyardError(Exception):
 
     code: ClassVar[str] = "error"
 
-    def __init__(
-        self, message: str, *, remedy: str = "", param: str | None = None, reason: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, remedy: str = "", param: str | None = None, reason: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.remedy = remedy
