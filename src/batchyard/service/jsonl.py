@@ -44,7 +44,9 @@ class FirstLine:
             return
         try:
             msgspec.json.decode(line)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        except (msgspec.ValidationError, RecursionError):
+            return  # JSON, with a number or a depth beyond us: whoever checks the lines will say more
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise _refused("The first line is not valid JSON.") from error
 
     def _drop_blank(self) -> None:
