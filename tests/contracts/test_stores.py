@@ -172,10 +172,8 @@ async def test_pages_hold_everything_once_and_in_order(store: Store, direction: 
         page = await store.files.list(OURS, Cursor(limit, after, direction), START)
         assert page is not None
         seen, after, more = [*seen, *page.rows], page.rows[-1].id, page.more
-    by_time = sorted(files, key=lambda file: file.created_at)
-    if direction is Direction.DESC:
-        by_time = sorted(reversed(files), key=lambda file: -file.created_at)
-    assert seen == by_time
+    places = sorted(range(len(files)), key=lambda n: (times[n], n), reverse=direction is Direction.DESC)
+    assert seen == [files[place] for place in places]
 
 
 async def test_more_is_said_of_what_this_caller_would_see(store: Store) -> None:

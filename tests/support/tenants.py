@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from itertools import count
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from batchyard.domain.access import Caller, Key, KeyId, Project, ProjectId, Role
 from batchyard.domain.batch import Batch, BatchId
@@ -14,6 +15,7 @@ from batchyard.domain.file import File, FileId
 from batchyard.domain.upload import Part, PartId, Upload, UploadId
 
 T = TypeVar("T")
+S = TypeVar("S", bound=Struct)
 
 START = 1_790_000_000
 OURS = ProjectId("proj_ours")
@@ -48,80 +50,74 @@ class TurnsOffload:
             return step()
 
 
-def a_project(id: ProjectId = OURS, **changes: Any) -> Project:
-    return Project(**({"id": id, "name": id, "created_at": START} | changes))
+def a_project(id: ProjectId = OURS, **changes: object) -> Project:
+    return changed(Project(id=id, name=id, created_at=START), **changes)
 
 
-def a_key(**changes: Any) -> Key:
+def a_key(**changes: object) -> Key:
     number = next(_numbers)
-    given = {
-        "id": KeyId(f"key_{number}"),
-        "project": OURS,
-        "name": "a key",
-        "role": Role.EDITOR,
-        "prefix": f"by-{number:08}",
-        "hash": b"\x00\xff" * 16,
-        "created_at": START,
-    }
-    return Key(**(given | changes))
+    key = Key(
+        id=KeyId(f"key_{number}"),
+        project=OURS,
+        name="a key",
+        role=Role.EDITOR,
+        prefix=f"by-{number:08}",
+        hash=b"\x00\xff" * 16,
+        created_at=START,
+    )
+    return changed(key, **changes)
 
 
-def a_file(**changes: Any) -> File:
+def a_file(**changes: object) -> File:
     number = next(_numbers)
-    given = {
-        "id": FileId(f"file-{number:022}"),
-        "project": OURS,
-        "filename": "in.jsonl",
-        "purpose": "batch",
-        "bytes": 10,
-        "created_at": START,
-        "sha256": "00",
-        "blob": f"files/{number}",
-    }
-    return File(**(given | changes))
+    file = File(
+        id=FileId(f"file-{number:022}"),
+        project=OURS,
+        filename="in.jsonl",
+        purpose="batch",
+        bytes=10,
+        created_at=START,
+        sha256="00",
+        blob=f"files/{number}",
+    )
+    return changed(file, **changes)
 
 
-def an_upload(**changes: Any) -> Upload:
-    given = {
-        "id": UploadId(f"upload_{next(_numbers)}"),
-        "project": OURS,
-        "filename": "in.jsonl",
-        "purpose": "batch",
-        "mime_type": "application/jsonl",
-        "bytes": 10,
-        "created_at": START,
-        "expires_at": START + 3_600,
-    }
-    return Upload(**(given | changes))
+def an_upload(**changes: object) -> Upload:
+    upload = Upload(
+        id=UploadId(f"upload_{next(_numbers)}"),
+        project=OURS,
+        filename="in.jsonl",
+        purpose="batch",
+        mime_type="application/jsonl",
+        bytes=10,
+        created_at=START,
+        expires_at=START + 3_600,
+    )
+    return changed(upload, **changes)
 
 
-def a_part(upload: Upload, **changes: Any) -> Part:
+def a_part(upload: Upload, **changes: object) -> Part:
     number = next(_numbers)
-    given = {
-        "id": PartId(f"part_{number}"),
-        "upload_id": upload.id,
-        "bytes": 5,
-        "created_at": START,
-        "blob": f"parts/{number}",
-    }
-    return Part(**(given | changes))
+    part = Part(id=PartId(f"part_{number}"), upload_id=upload.id, bytes=5, created_at=START, blob=f"parts/{number}")
+    return changed(part, **changes)
 
 
-def a_batch(**changes: Any) -> Batch:
+def a_batch(**changes: object) -> Batch:
     number = next(_numbers)
-    given = {
-        "id": BatchId(f"batch_{number:032x}"),
-        "project": OURS,
-        "endpoint": "/v1/chat/completions",
-        "input_file_id": FileId(f"file-{number}"),
-        "completion_window": "24h",
-        "window_seconds": 86_400,
-        "output_expires_after_seconds": 2_592_000,
-        "created_at": START,
-        "expires_at": START + 86_400,
-        "deadline_at": START + 86_400,
-    }
-    return Batch(**(given | changes))
+    batch = Batch(
+        id=BatchId(f"batch_{number:032x}"),
+        project=OURS,
+        endpoint="/v1/chat/completions",
+        input_file_id=FileId(f"file-{number}"),
+        completion_window="24h",
+        window_seconds=86_400,
+        output_expires_after_seconds=2_592_000,
+        created_at=START,
+        expires_at=START + 86_400,
+        deadline_at=START + 86_400,
+    )
+    return changed(batch, **changes)
 
 
 def an_event(batch: Batch) -> Event:
@@ -134,5 +130,5 @@ async def pieces(data: bytes, size: int = 7) -> AsyncIterator[bytes]:
         yield data[start : start + size]
 
 
-def changed(value: T, **changes: Any) -> T:
-    return msgspec.structs.replace(value, **changes)  # pyright: ignore[reportArgumentType, reportReturnType]
+def changed(value: S, **changes: object) -> S:
+    return msgspec.structs.replace(value, **changes)

@@ -75,7 +75,7 @@ async def test_references_are_held(database: Database) -> None:
 
 
 async def test_only_its_owner_may_read_the_database(database: Database, path: str) -> None:
-    assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600
+    assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600  # noqa: ASYNC240 - a test may wait
 
 
 async def test_a_lock_is_waited_for_within_a_bound(database: Database, path: str) -> None:
@@ -149,7 +149,7 @@ def _named(module: str) -> list[str]:
     return [node.value for node in first if isinstance(node, ast.Constant) and isinstance(node.value, str)]
 
 
-async def test_what_returned_survives_a_killed_process(path: str) -> None:
+def write_and_die(path: str) -> int:
     program = """
         import asyncio, os, sys
         from batchyard.domain.access import Project, ProjectId
@@ -164,8 +164,11 @@ async def test_what_returned_survives_a_killed_process(path: str) -> None:
 
         asyncio.run(main())
     """
-    died = subprocess.run([sys.executable, "-c", textwrap.dedent(program), path], check=False, timeout=60)
-    assert died.returncode == -9
+    return subprocess.run([sys.executable, "-c", textwrap.dedent(program), path], check=False, timeout=60).returncode
+
+
+async def test_what_returned_survives_a_killed_process(path: str) -> None:
+    assert write_and_die(path) == -9
     offload = ThreadOffload("facts")
     store = await sqlite.open(sqlite.Config(path=path), offload)
     assert [project.id for project in await store.projects.list()] == [ProjectId(f"p{n}") for n in range(20)]
