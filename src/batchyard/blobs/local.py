@@ -19,7 +19,7 @@ FOLDERS = ("files", "parts")
 _NEW = "new"
 _WRITE_BYTES = 1 << 20
 _READ_BYTES = 1 << 20
-_SYNC_BYTES = 64 << 20
+_SYNC_BYTES = 256 << 20
 """A big blob is synced as it grows: one sync of ten gigabytes would hold everyone else up."""
 _KEY = re.compile(rf"(?:{'|'.join(FOLDERS)})/[A-Za-z0-9_-]{{1,200}}")
 
