@@ -33,7 +33,8 @@ class DispatchSettings(Struct, frozen=True, kw_only=True):
     `max_inflight` None: the dispatcher finds it. `retries` counts attempts after the first. Backoff doubles from
     `backoff_seconds` up to `backoff_ceiling_seconds`, with jitter; a server's Retry-After goes before it, up to
     `retry_after_ceiling_seconds`. `engine_down_seconds` is how long an engine that cannot be reached is waited for
-    without it costing any line a retry.
+    without it costing any line a retry; `overload_seconds` how long a line is put off by an engine that is full (429,
+    503) before that costs it retries.
     """
 
     max_inflight: int | None = None
@@ -43,6 +44,7 @@ class DispatchSettings(Struct, frozen=True, kw_only=True):
     backoff_ceiling_seconds: float = 30.0
     retry_after_ceiling_seconds: float = 300.0
     engine_down_seconds: float = 600.0
+    overload_seconds: float = 600.0
 
 
 MAX_LINE_BYTES = 256 << 20

@@ -91,7 +91,10 @@ class _Simulation:
         self._check_ending(ending)
         self._check_files()
         self._check_asked()
+        if self.random.random() < 0.5:
+            self.disk = self.disk.cut(Faults())
         self._check_again()
+        self._check_files()
 
     # Lives
 
@@ -105,23 +108,24 @@ class _Simulation:
         loop = SimulatedLoop(network, cut_at_step=cut_at_step)
         for number, temper in enumerate(self.world.tempers):
             network.upstreams[f"upstream{number}", 80] = ScriptedUpstream(self.random, self.trace, self.asked, temper)
-        ending, power_cut = None, False
+        ending, crashed = None, False
         try:
-            ending = loop.run(self._walk(loop, trouble))
+            ending = loop.run(self._walk(loop, trouble), at_end=self.disk.switch_off)
             assert not loop.failures, loop.failures
         except PowerCut:
-            power_cut = trouble is None or trouble.kind != "kill at a step"
+            crashed = True
         except (Unavailable, OSError) as error:
-            power_cut = self.disk.off  # then this is what a `finally` met after the cut
-            assert power_cut or self._is_due_to(trouble, error), error
+            crashed = self.disk.was_cut  # then this is what a `finally` met afterwards
+            assert crashed or self._is_due_to(trouble, error), error
         self._see_settled()
         self.trace.note(f"ends {ending}")
-        self.disk = self.disk.cut(Faults()) if power_cut else self.disk.kill(Faults())
+        loses = crashed and not (trouble and trouble.kind.startswith("kill"))
+        self.disk = self.disk.cut(Faults()) if loses else self.disk.kill(Faults())
         return ending
 
     def _faults(self, trouble: Trouble | None) -> Faults:
         match trouble:
-            case Trouble("cut at a call", when):
+            case Trouble("cut at a call" | "kill at a call", when):
                 return Faults(cut_at_call=self.disk.calls + when)
             case Trouble("full disk", _, amount):
                 used = sum(map(len, self.disk.files().values()))
@@ -231,7 +235,7 @@ class _Simulation:
                 assert self.asked.heard[question] == heard, f"line {place} was asked again"
 
     def _check_again(self) -> None:
-        """Running it once more finds everything done, and asks nothing."""
+        """Running it once more, also after a power cut, finds everything done, and asks nothing."""
         heard = self.asked.heard.total()
         ending = self._live(None)
         assert ending is not None and ending.already and self.asked.heard.total() == heard

@@ -4,7 +4,6 @@ from batchyard.endpoint import Body, Problem, Traits, Translation
 from batchyard.endpoints._checks import ARRAY, STRING, generation, not_a
 from batchyard.endpoints._responses_in import to_chat
 from batchyard.endpoints._responses_out import from_chat
-from batchyard.endpoints.chat import Chat
 
 __all__ = ["AS_CHAT", "Responses", "from_chat", "to_chat"]
 
@@ -18,8 +17,8 @@ class Responses:
     def check(self, body: Body, prompt: bytes) -> Traits | Problem:
         if not prompt.startswith((STRING, ARRAY)):
             return not_a("input", prompt, "a string or an array of items")
-        return generation(body, prompt)
+        return generation(body)
 
 
-AS_CHAT = Translation(Responses.path, Chat.path, to_chat, from_chat)
-"""Responses, for engines that only know chats."""
+AS_CHAT = Translation(source="/v1/responses", target="/v1/chat/completions", request=to_chat, answer=from_chat)
+"""For engines that only know chats."""

@@ -9,7 +9,7 @@ from batchyard.domain.result import Answer, Failure, Fault, Reply
 from batchyard.pipeline.pacing import Pacing
 from batchyard.pipeline.tally import Tally
 from batchyard.policy.pace import Pace
-from batchyard.policy.retry import REQUEST_TIMEOUT, down_pause, is_overload, wait_for
+from batchyard.policy.retry import REQUEST_TIMEOUT, down_pause, is_overload, is_used_up, wait_for
 
 
 class Throttle:
@@ -51,7 +51,12 @@ class Throttle:
             self._set()
 
     def failed(self, reply: Reply, attempt: int, now: float) -> None:
-        """The reply to an attempt is no success. Raises Unavailable where the engine was out of reach for too long."""
+        """The reply to an attempt is no success.
+
+        Raises Unavailable where the engine was out of reach for too long, or will not work for us any more.
+        """
+        if is_used_up(reply):
+            raise _used_up()
         if isinstance(reply, Failure) and reply.fault is Fault.DOWN:
             self._unreachable(reply, now)
         elif is_overload(reply):
@@ -105,4 +110,11 @@ def _gone(reply: Failure, seconds: float) -> Unavailable:
     return Unavailable(
         f"The engine could not be reached for {seconds:g} seconds: {reply.message}",
         remedy="All answers so far are kept: bring the engine back and run the same command again to go on.",
+    )
+
+
+def _used_up() -> Unavailable:
+    return Unavailable(
+        "The upstream says that its quota is used up (insufficient_quota).",
+        remedy="All answers so far are kept: mend that with the provider and run the same command again to go on.",
     )

@@ -1,4 +1,4 @@
-"""Answers requests of one endpoint with an engine that only knows another, by saying them in the other's words."""
+"""Answers requests of an endpoint that an engine lacks, by saying them as requests of one that it has."""
 
 from typing import Any, cast
 
@@ -11,7 +11,7 @@ from batchyard.engine import Abilities, Engine
 
 
 class Translating:
-    """An engine with one more endpoint where it has the other; otherwise the engine as it is."""
+    """An engine with the source of a translation added where it has only the target; otherwise the engine as it is."""
 
     def __init__(self, engine: Engine, translation: Translation) -> None:
         self._engine = engine
@@ -20,31 +20,33 @@ class Translating:
 
     async def start(self) -> Abilities:
         abilities = await self._engine.start()
-        known, new = self._translation.known, self._translation.new
-        self._translates = known in abilities.endpoints and new not in abilities.endpoints
+        source, target = self._translation.source, self._translation.target
+        self._translates = target in abilities.endpoints and source not in abilities.endpoints
         if self._translates:
-            return msgspec.structs.replace(abilities, endpoints=abilities.endpoints | {new})
+            return msgspec.structs.replace(abilities, endpoints=abilities.endpoints | {source})
         return abilities
 
     async def infer(self, request: Request) -> Reply:
-        if not self._translates or request.endpoint != self._translation.new:
+        translation = self._translation
+        if not self._translates or request.endpoint != translation.source:
             return await self._engine.infer(request)
-        body = self._translation.request(request.body)
+        body = translation.request(request.body)
         if isinstance(body, Problem):
             return _refusal(body)
-        reply = await self._engine.infer(msgspec.structs.replace(request, endpoint=self._translation.known, body=body))
-        return self._translated(reply, request)
+        reply = await self._engine.infer(msgspec.structs.replace(request, endpoint=translation.target, body=body))
+        return self._back(reply, request)
 
     async def close(self) -> None:
         await self._engine.close()
 
-    def _translated(self, reply: Reply, request: Request) -> Reply:
+    def _back(self, reply: Reply, request: Request) -> Reply:
         if isinstance(reply, Failure) or not reply.ok:
             return reply
         try:
             return msgspec.structs.replace(reply, body=self._translation.answer(reply.body, request.body))
         except (msgspec.DecodeError, ValueError) as error:
-            return Failure("bad_answer", f"The engine's answer cannot be translated: {error}.", Fault.LOST)
+            message = f"The engine's answer cannot be said as one of {request.endpoint}: {error}."
+            return Failure("bad_answer", message, Fault.LOST)
 
 
 def _refusal(problem: Problem) -> Answer:

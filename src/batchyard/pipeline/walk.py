@@ -117,6 +117,7 @@ def _begin(run: Run, parts: Parts) -> Manifest:
     disk = parts.disk
     disk.make_folder(run.folder)
     disk.sync_folder(posixpath.dirname(run.folder) or ".")
+    disk.sync_folder(run.folder)  # a run that ended in between may have left a name that is not safe yet
     found = manifests.load(disk, run.folder)
     if found is not None and found.state is State.FINISHED:
         if _is_finished(run, disk, found):
