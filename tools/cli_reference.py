@@ -30,8 +30,8 @@ Some are our own flags under another name:
 {aliases}
 
 The flags of engines (`--tensor-parallel-size`, `--dtype`, ...) go to the engine's program where it is one (`vllm`,
-`sglang`, `fastdeploy`, `llama-server`). With any other engine they mean nothing, and one line on standard error names them:
-`Ignored with the engine embedded: --tensor-parallel-size`. These are never handed on:
+`sglang`, `fastdeploy`, `llama-server`). With any other engine they mean nothing, and one line on standard error names
+them: `Ignored with the engine embedded: --tensor-parallel-size`. These are never handed on:
 
 | flag | what happens |
 |---|---|
