@@ -1,0 +1,77 @@
+"""Interactive requests: someone waits for each, so they go straight to the engine and before all batch work."""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+
+from batchyard.domain.request import Request
+from batchyard.domain.result import Answer, Failure, Fault, Reply
+from batchyard.server.models import Model
+from batchyard.telemetry.metrics import Metrics
+
+
+class Gone(Exception):
+    """The caller hung up before there was an answer."""
+
+
+class Interactive:
+    """Asks engines on behalf of callers who wait. `inflight` is how many do; batch dispatch steps back for them."""
+
+    def __init__(self, metrics: Metrics, *, timeout_seconds: float = 600.0) -> None:
+        self.inflight = 0
+        self._metrics = metrics
+        self._timeout_seconds = timeout_seconds
+        self._numbers = itertools.count()
+
+    async def ask(self, model: Model, endpoint: str, body: bytes, *, call_id: str, gone: Awaitable[None]) -> Reply:
+        """Ask a model's engine once. Gives the request up and raises Gone as soon as `gone` is done."""
+        request = Request(next(self._numbers), call_id, endpoint, model.name, body)
+        with self._counted():
+            reply = await first(lambda: self._answer(model, request), gone)
+        self._record(model, endpoint, reply)
+        return reply
+
+    async def _answer(self, model: Model, request: Request) -> Reply:
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await model.engine.infer(request)
+        except TimeoutError:
+            return Failure("request_timeout", f"No answer within {self._timeout_seconds:g} seconds.", Fault.LOST)
+
+    @contextmanager
+    def _counted(self) -> Generator[None]:
+        self.inflight += 1
+        self._metrics.interactive_inflight.inc()
+        try:
+            yield
+        finally:
+            self.inflight -= 1
+            self._metrics.interactive_inflight.dec()
+
+    def _record(self, model: Model, endpoint: str, reply: Reply) -> None:
+        outcome = "succeeded" if isinstance(reply, Answer) and reply.ok else "errored"
+        self._metrics.interactive_replies.labels(model.name, endpoint, outcome).inc()
+        if isinstance(reply, Answer):
+            for kind in ("input", "output", "cached"):
+                count = getattr(reply.usage, f"{kind}_tokens")
+                self._metrics.tokens.labels(model.name, "interactive", kind).inc(count)
+
+
+async def first(work: Callable[[], Awaitable[Reply]], gone: Awaitable[None]) -> Reply:
+    """Do the work unless `gone` is done before it; then cancel the work and raise Gone."""
+
+    async def watch() -> None:
+        await gone
+
+    async def answer() -> Reply:
+        return await work()
+
+    async with asyncio.TaskGroup() as group:
+        answering = group.create_task(answer())
+        watching = group.create_task(watch())
+        watching.add_done_callback(lambda _: answering.cancel())
+        answering.add_done_callback(lambda _: watching.cancel())
+    if answering.cancelled():
+        raise Gone
+    return answering.result()
