@@ -7,19 +7,12 @@ official clients from sending a call again that cannot heal: they retry 409 and 
 """
 
 from collections.abc import Mapping
-from enum import StrEnum
 
 import msgspec
 from msgspec import Struct
 
+from batchyard.domain.batch import Form
 from batchyard.domain.errors import BatchyardError
-
-
-class Form(StrEnum):
-    """Whose flavour of the wire a call came in."""
-
-    OPENAI = "openai"
-    AZURE = "azure"
 
 
 class Refusal(Struct, frozen=True):
@@ -46,7 +39,7 @@ _INVALID = "invalid_request_error"
 TABLE: Mapping[str, _Row] = {
     "invalid": _Row(400, _INVALID, None, "invalidPayload"),
     "bad_lines": _Row(400, _INVALID, None, "jsonlValidationFailed"),
-    "unauthorized": _Row(401, _INVALID, "invalid_api_key", "401"),
+    "unauthorized": _Row(401, _INVALID, None, "401"),
     "forbidden": _Row(403, "permission_error", None, "forbidden"),
     "not_found": _Row(404, _INVALID, None, "notFound"),
     "conflict": _Row(409, _INVALID, None, "conflict", heals=False),

@@ -1,14 +1,13 @@
 """Which secret a call carries: `Authorization: Bearer` or `api-key`, either on every path."""
 
-from typing import Any
-
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from batchyard.domain.access import Caller
 from batchyard.server.house import house_of
 
 
-async def caller_of(request: Request) -> Any:
+async def caller_of(request: Request) -> Caller:
     """Who asks. Raises Unauthorized."""
     return await house_of(request).access.authenticate(secret_of(request.headers))
 

@@ -2,7 +2,6 @@
 
 import random
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 from msgspec import Struct
 from starlette.requests import Request
@@ -10,6 +9,7 @@ from starlette.requests import Request
 from batchyard.clock import Clock
 from batchyard.server.interactive import Interactive
 from batchyard.server.models import Models
+from batchyard.service.access import Access
 from batchyard.telemetry.metrics import Metrics
 
 
@@ -19,14 +19,6 @@ class Limits(Struct, frozen=True, kw_only=True):
     inference_bytes: int = 32 << 20
     call_bytes: int = 1 << 20
     json_depth: int = 128
-
-
-class Access(Protocol):
-    """Who asks."""
-
-    async def authenticate(self, secret: str | None) -> Any:
-        """The caller that a secret stands for. Raises Unauthorized."""
-        ...
 
 
 @dataclass(kw_only=True)

@@ -2,17 +2,16 @@
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
+
+from starlette.types import Receive
 
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Failure, Fault, Reply
+from batchyard.server.gone import unless_gone
 from batchyard.server.models import Model
 from batchyard.telemetry.metrics import Metrics
-
-
-class Gone(Exception):
-    """The caller hung up before there was an answer."""
 
 
 class Interactive:
@@ -24,11 +23,11 @@ class Interactive:
         self._timeout_seconds = timeout_seconds
         self._numbers = itertools.count()
 
-    async def ask(self, model: Model, endpoint: str, body: bytes, *, call_id: str, gone: Awaitable[None]) -> Reply:
-        """Ask a model's engine once. Gives the request up and raises Gone as soon as `gone` is done."""
+    async def ask(self, model: Model, endpoint: str, body: bytes, *, call_id: str, receive: Receive) -> Reply:
+        """Ask a model's engine once. Gives the request up and raises Gone as soon as the caller hangs up."""
         request = Request(next(self._numbers), call_id, endpoint, model.name, body)
         with self._counted():
-            reply = await first(lambda: self._answer(model, request), gone)
+            reply = await unless_gone(lambda: self._answer(model, request), receive)
         self._record(model, endpoint, reply)
         return reply
 
@@ -56,22 +55,3 @@ class Interactive:
             for kind in ("input", "output", "cached"):
                 count = getattr(reply.usage, f"{kind}_tokens")
                 self._metrics.tokens.labels(model.name, "interactive", kind).inc(count)
-
-
-async def first(work: Callable[[], Awaitable[Reply]], gone: Awaitable[None]) -> Reply:
-    """Do the work unless `gone` is done before it; then cancel the work and raise Gone."""
-
-    async def watch() -> None:
-        await gone
-
-    async def answer() -> Reply:
-        return await work()
-
-    async with asyncio.TaskGroup() as group:
-        answering = group.create_task(answer())
-        watching = group.create_task(watch())
-        watching.add_done_callback(lambda _: answering.cancel())
-        answering.add_done_callback(lambda _: watching.cancel())
-    if answering.cancelled():
-        raise Gone
-    return answering.result()

@@ -11,8 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from batchyard.clock import Clock
 from batchyard.dialects.openai_errors import refusal
+from batchyard.server.gone import Gone
 from batchyard.server.house import House
-from batchyard.server.interactive import Gone
 from batchyard.server.paths import address
 from batchyard.server.replies import refuse
 from batchyard.server.visit import Visit, begin

@@ -9,7 +9,7 @@
 
 from msgspec import Struct
 
-from batchyard.dialects.openai_errors import Form
+from batchyard.domain.batch import Form
 
 MODEL_CALLS = ("/chat/completions", "/completions", "/embeddings", "/responses", "/score", "/rerank")
 """The calls that a model answers, below their prefix."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.types import Scope
 
-from batchyard.dialects.openai_errors import Form
+from batchyard.domain.batch import Form
 from batchyard.server.paths import Address
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchyard.dialects.openai_errors import Form
+from batchyard.domain.batch import Form
 from batchyard.server.paths import Address, address
 
 

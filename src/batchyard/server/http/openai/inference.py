@@ -8,6 +8,7 @@ from starlette.routing import Route
 
 from batchyard.dialects import openai_inference as wire
 from batchyard.dialects.openai_stream import STREAMED, stream
+from batchyard.domain.access import Action
 from batchyard.domain.errors import Invalid, Unavailable
 from batchyard.domain.result import Failure, Reply
 from batchyard.server.access import caller_of
@@ -17,6 +18,7 @@ from batchyard.server.models import Model
 from batchyard.server.paths import MODEL_CALLS
 from batchyard.server.replies import JSON, refuse
 from batchyard.server.visit import visit_of
+from batchyard.service.access import require
 
 EVENTS = "text/event-stream"
 
@@ -25,12 +27,12 @@ def door(endpoint: str) -> Callable[[Request], Awaitable[Response]]:
     """The door of one endpoint, by its canonical path."""
 
     async def infer(request: Request) -> Response:
-        await caller_of(request)
+        require(await caller_of(request), Action.USE_MODELS)
         house = house_of(request)
         call = await _read(request, house, endpoint)
         model = _model(house, call.model, endpoint)
         visit = visit_of(request)
-        reply = await house.interactive.ask(model, endpoint, call.body, call_id=visit.id, gone=_gone(request))
+        reply = await house.interactive.ask(model, endpoint, call.body, call_id=visit.id, receive=request.receive)
         return _answer(endpoint, call, reply)
 
     return infer
@@ -55,12 +57,6 @@ def _model(house: House, name: str, endpoint: str) -> Model:
             remedy=f"It serves: {served}.",
         )  # fmt: skip
     return model
-
-
-async def _gone(request: Request) -> None:
-    """Returns when the caller has hung up."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def _answer(endpoint: str, call: wire.Call, reply: Reply) -> Response:
