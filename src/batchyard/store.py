@@ -124,6 +124,10 @@ class Files(Protocol):
         """
         ...
 
+    async def require_room(self, project: ProjectId, quota: Quota, *, files: int, size: int, at: int) -> None:
+        """Raise QuotaExceeded where so many more files and bytes would pass the quota. Promises nothing for later."""
+        ...
+
     async def get(self, project: ProjectId, id: FileId, at: int) -> File | None: ...
 
     async def list(self, project: ProjectId, cursor: Cursor, at: int, purpose: str | None = None) -> Page[File] | None:
@@ -149,8 +153,8 @@ class Files(Protocol):
         """The bytes are gone: name them as dead no more."""
         ...
 
-    async def knows_blob(self, blob: str) -> bool:
-        """Whether any file, deleted or not, or any part still stands for these bytes."""
+    async def unknown_blobs(self, blobs: Sequence[str]) -> Sequence[str]:
+        """Those of the given keys for which no file, deleted or not, and no part stands."""
         ...
 
 

@@ -41,10 +41,11 @@ class Access:
         """Who bears a secret. Raises Unauthorized where nobody does; unknown, revoked and expired look the same."""
         if not secret:
             raise Unauthorized(
-                "You did not provide an API key.", remedy="Send it as 'Authorization: Bearer <key>' or 'api-key: <key>'."
+                "You did not provide an API key.",
+                remedy="Send it as 'Authorization: Bearer <key>' or 'api-key: <key>'.",
             )
         at = self._now()
-        key = await self._store.keys.by_prefix(secret[:PREFIX_LENGTH])
+        key = await self._store.keys.by_prefix(secret[:PREFIX_LENGTH]) if secret.isascii() else None
         same = hmac.compare_digest(_hash(secret), key.hash if key else _NO_HASH)
         if key is None or not same or not key.works(at):
             raise Unauthorized("Incorrect API key provided.", remedy="Check the key.", reason="invalid_api_key")
@@ -97,7 +98,7 @@ class Access:
     async def rotate_key(
         self, caller: Caller, id: KeyId, *, project: ProjectId | None = None, grace_seconds: int = 86_400
     ) -> tuple[Key, str]:
-        """A new key like an old one, which still works for `grace_seconds`. Raises Conflict where the old is revoked."""
+        """A new key like an old one, which works for `grace_seconds` more. Raises Conflict where the old is revoked."""
         project = await self._project(caller, project)
         old = await self._store.keys.get(project, id)
         if old is None:

@@ -1,8 +1,8 @@
 """One SQLite database behind one thread: statements by name, transactions as plain functions.
 
 Everything runs through one Offload, so a transaction is a function that is called with a `Transaction` and returns; of
-this process's, none interleaves with another. Other processes (the command line beside a running server) are kept apart by
-SQLite's own locks, waited for up to a bound.
+this process's, none interleaves with another. Other processes (the command line beside a running server) are kept apart
+by SQLite's own locks, waited for up to a bound.
 """
 
 import os
@@ -13,7 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, TypeVar
 
-from batchyard.domain.errors import Unavailable
+from batchyard.domain.errors import Invalid, Unavailable
 from batchyard.offload import Offload
 from batchyard.stores.sqlite.migrate import migrate
 
@@ -79,6 +79,9 @@ class Database:
         except sqlite3.OperationalError as error:
             _undo(connection)
             raise unavailable(self._path, error) from error
+        except (OverflowError, UnicodeEncodeError) as error:
+            _undo(connection)
+            raise Invalid("A value cannot be kept: it is no Unicode text, or beyond 64 bits.") from error
         except BaseException:
             _undo(connection)
             raise

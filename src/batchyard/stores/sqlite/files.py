@@ -20,6 +20,9 @@ class SqliteFiles:
     async def add(self, file: File, quota: Quota | None, once: Once | None = None) -> File:
         return await self._database.write(lambda t: _add_once(t, file, quota, once))
 
+    async def require_room(self, project: ProjectId, quota: Quota, *, files: int, size: int, at: int) -> None:
+        await self._database.read(lambda t: require_room(t, project, quota, at, files=files, size=size))
+
     async def get(self, project: ProjectId, id: FileId, at: int) -> File | None:
         return _file(await self._database.read(lambda t: t.row("files/get", project=project, id=id, at=at)))
 
@@ -40,9 +43,10 @@ class SqliteFiles:
         listed = msgspec.json.encode(blobs).decode()
         await self._database.write(lambda t: t.run("files/forget_blobs", blobs=listed))
 
-    async def knows_blob(self, blob: str) -> bool:
-        row = await self._database.read(lambda t: t.row("files/knows_blob", blob=blob))
-        return row is not None and bool(row["known"])
+    async def unknown_blobs(self, blobs: Sequence[str]) -> Sequence[str]:
+        listed = msgspec.json.encode(blobs).decode()
+        rows = await self._database.read(lambda t: t.rows("files/unknown_blobs", blobs=listed))
+        return [row["blob"] for row in rows]
 
 
 def add_file(t: Transaction, file: File, quota: Quota | None, *, but: UploadId | None = None) -> None:

@@ -1,1 +1,0 @@
-SELECT EXISTS (SELECT 1 FROM files WHERE blob = :blob) OR EXISTS (SELECT 1 FROM parts WHERE blob = :blob) AS known
