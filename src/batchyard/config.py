@@ -5,6 +5,14 @@ from enum import StrEnum
 from msgspec import Struct
 
 
+class Compat(StrEnum):
+    """Whose `run-batch` this run stands in for: id prefixes, field names, error shapes and exit codes."""
+
+    OPENAI = "openai"
+    VLLM = "vllm"
+    FASTDEPLOY = "fastdeploy"
+
+
 class OnInvalidLine(StrEnum):
     """What a line that cannot run does: it stops the run before anything ran, or becomes an error line."""
 
@@ -35,3 +43,73 @@ class DispatchSettings(Struct, frozen=True, kw_only=True):
     backoff_ceiling_seconds: float = 30.0
     retry_after_ceiling_seconds: float = 300.0
     engine_down_seconds: float = 600.0
+
+
+MAX_LINE_BYTES = 256 << 20
+
+
+class EngineFlag(Struct, frozen=True):
+    """A flag that is not ours, as the user gave it: `name` with its dashes (`--tensor-parallel-size`), then its values.
+
+    Underscores in the name are written as dashes; a name may carry a key (`--hf-overrides.rope`) or a plus sign.
+    """
+
+    name: str
+    values: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """As a program takes it."""
+        return (self.name, *self.values)
+
+
+class RunOptions(Struct, frozen=True, kw_only=True):
+    """Everything that one run needs to be told.
+
+    Places: `input` is a path, `-`, a FIFO or an http(s) URL; so are `output` and `errors` (where failed lines go
+    instead, None: into the output, as all lines). `run_folder` holds the plan, the journal and staged files, None: a
+    folder beside the output, or in the current one where the output is no file. `staging_folder` is where fetched and
+    undelivered files lie, None: in the run folder.
+
+    Models: `model` is a GGUF file, a folder, a Hugging Face id or `demo`, and the name that lines without a model get;
+    `served_names` are the names that lines may use for it (the first goes out in answers). `upstreams` are base URLs of
+    OpenAI-compatible servers; `api_key_env` names the environment variable with their key, never the key.
+    `engine` is the name of a module in `engines/`, of a managed program, or `auto`. `slots`, `context_tokens` (of one
+    request) and `threads` are None where the engine decides. `chat_template` is a path or the template itself,
+    `template_arguments` a JSON object for it. `seed` is the engine's own where a request has none.
+    `engine_flags` are those that only a managed engine understands, in the user's order.
+    `engine_start_seconds` is how long an engine may take to become ready.
+
+    `fresh` starts over; otherwise a run goes on where an earlier one with the same input stopped. `dedupe` asks once
+    what several lines ask in the same words, where an answer is a function of its request. `multimodal_output` adds
+    FastDeploy's field of that name to its answers.
+    """
+
+    input: str
+    output: str
+    errors: str | None = None
+    run_folder: str | None = None
+    staging_folder: str | None = None
+
+    compat: Compat = Compat.OPENAI
+    model: str | None = None
+    served_names: tuple[str, ...] = ()
+    engine: str = "auto"
+    upstreams: tuple[str, ...] = ()
+    api_key_env: str | None = None
+    slots: int | None = None
+    context_tokens: int | None = None
+    threads: int | None = None
+    chat_template: str | None = None
+    template_arguments: str | None = None
+    seed: int | None = None
+    engine_flags: tuple[EngineFlag, ...] = ()
+    engine_start_seconds: float | None = None
+
+    on_invalid_line: OnInvalidLine = OnInvalidLine.ABORT
+    order: Order = Order.INPUT
+    dedupe: bool = True
+    fresh: bool = False
+    multimodal_output: bool = False
+    max_line_bytes: int = MAX_LINE_BYTES
+    dispatch: DispatchSettings = DispatchSettings()

@@ -14,6 +14,8 @@ class LineDialect(Protocol):
     """
 
     name: str
+    unique_ids: bool
+    """Whether a second use of a custom_id is an error on this wire."""
 
     def read(self, number: int, line: bytes) -> Line | LineError | Result:
         """Check one line (without its newline) and describe it for the plan.

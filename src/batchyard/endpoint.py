@@ -3,15 +3,57 @@
 from typing import Protocol
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
+
+NOTHING = Raw(b"")
+"""A raw field that the body does not have."""
+
+
+class Body(Struct, gc=False):
+    """The fields of a body that we look at, whatever its endpoint; all others pass to the engine untouched.
+
+    The large ones stay raw JSON: they are measured and hashed, never built. A number that should be whole may be
+    written as `3.0`.
+    """
+
+    model: str | None = None
+    stream: bool | str | None = None
+    messages: Raw = NOTHING
+    prompt: Raw = NOTHING
+    input: Raw = NOTHING
+    query: Raw = NOTHING
+    queries: Raw = NOTHING
+    documents: Raw = NOTHING
+    items: Raw = NOTHING
+    text_1: Raw = NOTHING
+    text_2: Raw = NOTHING
+    data_1: Raw = NOTHING
+    data_2: Raw = NOTHING
+    temperature: float | None = None
+    n: int | float | None = None
+    seed: int | float | None = None
+    max_tokens: int | float | None = None
+    max_completion_tokens: int | float | None = None
+    max_output_tokens: int | float | None = None
+
+
+BODY_KEYS: tuple[str, ...] = Body.__struct_fields__
+"""The keys of a body that must not be repeated, because we read them."""
+
+decode_body = msgspec.json.Decoder(Body).decode
+"""Raises msgspec.DecodeError where the bytes are not JSON, msgspec.ValidationError where a field has a wrong type."""
 
 
 class Traits(Struct, frozen=True, gc=False):
-    """What the plan wants to know of a body: see the fields of the same names of `Line`."""
+    """What the plan wants to know of a body.
+
+    `prefix` is as in `Line`. `repeatable` says that an equal request gets an equal answer. `prompt_bytes` is the size
+    of what the model reads, as JSON; `output_tokens` the most that the request asks for, 0 where it names no limit.
+    """
 
     prefix: int
-    digest: int
-    input_tokens: int
+    repeatable: bool
+    prompt_bytes: int
     output_tokens: int
 
 
@@ -25,10 +67,11 @@ class Problem(Struct, frozen=True, gc=False):
 
 
 class Endpoint(Protocol):
-    """One kind of request, named by its canonical path."""
+    """One kind of request, named by its canonical path; `prompt` is the body's key of what the model reads."""
 
     path: str
+    prompt: str
 
-    def check(self, body: msgspec.Raw) -> Traits | Problem:
-        """Check what must hold before an engine sees the body, and take its traits in the same pass."""
+    def check(self, body: Body) -> Traits | Problem:
+        """Check what must hold before an engine sees the body, and take its traits."""
         ...

@@ -58,6 +58,10 @@ class Journal(Protocol):
         """The recorded results of the given lines, in the order of the lines; every line must have one. Blocks."""
         ...
 
+    def places(self) -> Iterator[int]:
+        """The lines that have a recorded result, in the order in which these became durable. Blocks."""
+        ...
+
     async def close(self) -> None:
         """Flush and close."""
         ...

@@ -31,11 +31,16 @@ class State(StrEnum):
 
 
 class InputFacts(Struct, frozen=True):
-    """What tells one input from another: its size, its time of change and, once read, a hash of its bytes."""
+    """What tells one input from another.
+
+    `path` is the regular file that is read, `size_bytes` its size. `identity` is equal for two inputs only if they are
+    the same file in the same state, and empty where nothing but the bytes can tell; `digest` is the hash of the bytes,
+    once they were read.
+    """
 
     path: str
     size_bytes: int
-    changed_ns: int
+    identity: str = ""
     digest: str = ""
 
 
@@ -116,20 +121,20 @@ def refuse_other_settings(manifest: Manifest, settings: Mapping[str, str]) -> No
         )
 
 
-def refuse_changed_input(disk: Disk, manifest: Manifest, now: InputFacts) -> None:
-    """Raise Conflict where the input is not the one that the run was begun with.
+def same_input(disk: Disk, then: InputFacts, now: InputFacts) -> bool:
+    """Whether two inputs are the same. An equal identity is believed; otherwise the bytes decide, so that a copy counts."""
+    if then.identity and then.identity == now.identity:
+        return True
+    return then.size_bytes == now.size_bytes and then.digest != "" and digest_of(disk, now.path) == then.digest
 
-    Equal size and time of change are believed; otherwise the bytes decide, so that a copied file still resumes.
-    """
-    then = manifest.input
-    if (then.size_bytes, then.changed_ns) == (now.size_bytes, now.changed_ns):
-        return
-    if then.size_bytes == now.size_bytes and then.digest and digest_of(disk, now.path) == then.digest:
-        return
-    raise Conflict(
-        f"The input {now.path} has changed since this run was begun; its old results are not mixed with new lines.",
-        remedy="Use --fresh to start over, or give another output.",
-    )
+
+def refuse_changed_input(disk: Disk, manifest: Manifest, now: InputFacts) -> None:
+    """Raise Conflict where the input is not the one that the run was begun with."""
+    if not same_input(disk, manifest.input, now):
+        raise Conflict(
+            f"The input {now.path} has changed since this run was begun; its old results are not mixed with new lines.",
+            remedy="Use --fresh to start over, or give another output.",
+        )
 
 
 def digest_of(disk: Disk, path: str) -> str:

@@ -3,6 +3,10 @@
 import asyncio
 
 
+class Stopped(Exception):
+    """A blocking step gave up because the run was asked to stop. What it had made durable stays."""
+
+
 class Stop:
     """Two events: `asked` (take nothing new) and `now` (give up what is in flight). Set from the loop's own thread."""
 

@@ -104,7 +104,7 @@ def _begin(run: Run, parts: Parts) -> Manifest:
         if _is_finished(run, disk, found):
             return found
         found = None
-    if found is not None:
+    if found is not None and found.state is State.PLANNED:
         manifests.refuse_other_settings(found, run.settings)
         manifests.refuse_changed_input(disk, found, run.input)
         return found
@@ -118,7 +118,7 @@ def _is_finished(run: Run, disk: Disk, found: Manifest) -> bool:
     """Whether a finished run is this one, and its output is still what it wrote."""
     if found.settings != run.settings or found.output is None or not disk.exists(run.output):
         return False
-    if (found.input.size_bytes, found.input.changed_ns) != (run.input.size_bytes, run.input.changed_ns):
+    if not manifests.same_input(disk, found.input, run.input):
         return False
     handle = disk.open(run.output)
     try:
@@ -165,8 +165,7 @@ def _plan(run: Run, parts: Parts, dialect: LineDialect, manifest: Manifest, tall
         clear(parts.disk, run.folder)
         parts.disk.remove(f"{run.folder}/{manifests.NAME}")
         raise _bad_lines(run, verdict)
-    facts = InputFacts(run.input.path, run.input.size_bytes, run.input.changed_ns, verdict.digest)
-    manifest.input = facts
+    manifest.input = InputFacts(run.input.path, run.input.size_bytes, run.input.identity, verdict.digest)
     manifest.state = State.PLANNED
     manifests.save(parts.disk, run.folder, manifest)
 

@@ -1,0 +1,147 @@
+/*
+ * A null upstream: takes HTTP/1.1 requests on loopback and gives each the same small answer at once.
+ *
+ * What a dispatcher costs shows only against a server that costs nothing, so this one reads no more of a request than
+ * it must: the end of its head, its Content-Length, and that many bytes. One thread, epoll, keep-alive, pipelining.
+ *
+ *     cc -O2 -o null_upstream null_upstream.c && ./null_upstream      prints its port, serves until killed
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { HEAD_BYTES = 16384, EVENTS = 512, CHUNK = 65536, ANSWER_BODY = 800 };
+
+struct peer {
+    int fd;
+    size_t head_length;      /* bytes of `head` that are filled */
+    size_t body_left;        /* bytes of the current body still to be skipped */
+    char head[HEAD_BYTES];
+};
+
+static char answer[2048];
+static size_t answer_length;
+
+static void make_answer(void) {
+    char body[ANSWER_BODY + 1];
+    static const char front[] =
+        "{\"id\":\"chatcmpl-null\",\"object\":\"chat.completion\",\"created\":0,\"model\":\"null\",\"choices\":[{\"index\":0,"
+        "\"message\":{\"role\":\"assistant\",\"content\":\"";
+    static const char back[] =
+        "\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":400,\"completion_tokens\":100,\"total_tokens\":500}}";
+    size_t words = ANSWER_BODY - strlen(front) - strlen(back);
+    strcpy(body, front);
+    memset(body + strlen(front), 'w', words);
+    strcpy(body + strlen(front) + words, back);
+    answer_length = (size_t)snprintf(answer, sizeof answer,
+        "HTTP/1.1 200 OK\r\nserver: null\r\ncontent-type: application/json\r\nx-request-id: req-0123456789abcdef\r\n"
+        "content-length: %zu\r\n\r\n%s", strlen(body), body);
+}
+
+static void fail(const char *what) {
+    perror(what);
+    exit(1);
+}
+
+static int listen_on_loopback(void) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0) fail("socket");
+    if (bind(fd, (struct sockaddr *)&address, size) < 0 || listen(fd, 4096) < 0) fail("listen");
+    if (getsockname(fd, (struct sockaddr *)&address, &size) < 0) fail("getsockname");
+    printf("%d\n", ntohs(address.sin_port));
+    fflush(stdout);
+    return fd;
+}
+
+static void drop(struct peer *peer) {
+    close(peer->fd);
+    free(peer);
+}
+
+/* The value of Content-Length in a head that ends with a zero byte; 0 where there is none. */
+static size_t content_length(const char *head) {
+    for (const char *line = strstr(head, "\r\n"); line; line = strstr(line + 2, "\r\n"))
+        if (strncasecmp(line + 2, "content-length:", 15) == 0) return strtoul(line + 17, NULL, 10);
+    return 0;
+}
+
+/* Eat bytes of requests; returns how many requests they finished, or -1 where a head is too long. */
+static int eat(struct peer *peer, const char *data, size_t size) {
+    int finished = 0;
+    while (size) {
+        if (peer->body_left) {
+            size_t skipped = size < peer->body_left ? size : peer->body_left;
+            data += skipped, size -= skipped, peer->body_left -= skipped;
+            if (!peer->body_left) finished++;
+            continue;
+        }
+        size_t before = peer->head_length, room = HEAD_BYTES - 1 - before, taken = size < room ? size : room;
+        if (!taken) return -1;
+        memcpy(peer->head + before, data, taken);
+        peer->head[before + taken] = 0;
+        char *end = strstr(peer->head + (before > 3 ? before - 3 : 0), "\r\n\r\n");
+        if (!end) {
+            peer->head_length += taken;
+            data += taken, size -= taken;
+            continue;
+        }
+        size_t head_size = (size_t)(end - peer->head) + 4;
+        end[2] = 0;
+        data += head_size - before, size -= head_size - before;
+        peer->head_length = 0;
+        peer->body_left = content_length(peer->head);
+        if (!peer->body_left) finished++;
+    }
+    return finished;
+}
+
+/* An answer always fits the socket's buffer, unless the other side asks without reading: then it is cut off. */
+static int say(struct peer *peer, int answers) {
+    while (answers--)
+        if (send(peer->fd, answer, answer_length, MSG_NOSIGNAL) != (ssize_t)answer_length) return -1;
+    return 0;
+}
+
+static void serve(struct peer *peer) {
+    static char chunk[CHUNK];
+    ssize_t size = recv(peer->fd, chunk, sizeof chunk, 0);
+    if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    int finished = size > 0 ? eat(peer, chunk, (size_t)size) : -1;
+    if (finished < 0 || say(peer, finished) < 0) drop(peer);
+}
+
+static void welcome(int epoll, int door) {
+    int on = 1, fd;
+    while ((fd = accept4(door, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
+        struct peer *peer = calloc(1, sizeof *peer);
+        struct epoll_event event = {.events = EPOLLIN, .data.ptr = peer};
+        if (!peer) fail("calloc");
+        peer->fd = fd;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0) fail("epoll_ctl");
+    }
+}
+
+int main(void) {
+    struct epoll_event events[EVENTS], event = {.events = EPOLLIN, .data.ptr = NULL};
+    make_answer();
+    int door = listen_on_loopback(), epoll = epoll_create1(0);
+    if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, door, &event) < 0) fail("epoll");
+    for (;;) {
+        int count = epoll_wait(epoll, events, EVENTS, -1);
+        for (int i = 0; i < count; i++)
+            events[i].data.ptr ? serve(events[i].data.ptr) : welcome(epoll, door);
+    }
+}

@@ -1,0 +1,35 @@
+"""What one run allows in its lines."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from batchyard.endpoint import Endpoint
+
+MOST_LEVELS = 200
+"""How deep JSON may nest: far above any request, far below what breaks programs that read it by recursion."""
+
+ANY_FOLDER = ("/score", "/rerank")
+"""Endpoints that are known by the end of their path, as they have been served below /, /v1 and /v2."""
+
+
+class Rules(Struct, frozen=True, kw_only=True):
+    """What one run allows.
+
+    `endpoints` by canonical path. `models` are the names that may be asked for, None for any. Lines without a model get
+    `default_model`; without that they are refused. `any_method` lets GET and the like pass, as some tools do.
+    """
+
+    endpoints: Mapping[str, Endpoint]
+    models: frozenset[str] | None = None
+    default_model: str | None = None
+    any_method: bool = False
+    longest_id: int = 512
+
+    def route(self, url: str) -> Endpoint | None:
+        """The endpoint that a line's url means: its path, with or without `/v1` and a slash at the end."""
+        path = url.rstrip("/")
+        found = self.endpoints.get(path) or self.endpoints.get(f"/v1{path}")
+        if found is None and path.endswith(ANY_FOLDER):
+            found = self.endpoints.get("/v1" + path[path.rindex("/") :])
+        return found

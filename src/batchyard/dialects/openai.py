@@ -1,0 +1,81 @@
+"""The line format of the OpenAI batch service. Source: the OpenAI API reference, "Batch" (input and output objects)."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from batchyard.dialect import LineDialect
+from batchyard.dialects._ascii import one_line, quoted
+from batchyard.dialects._lines import Lines
+from batchyard.dialects._names import drawn
+from batchyard.dialects._rules import Rules
+from batchyard.domain.line import Line, LineError
+from batchyard.domain.request import Request
+from batchyard.domain.result import Answer, Failure, Outcome, Result
+from batchyard.endpoint import Endpoint
+
+MOST_TEXT = 8192
+"""How many characters of an answer that is not JSON are kept."""
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """What a run allows in its lines: see `Rules`. `run_id` names the run, from which ids are drawn."""
+
+    run_id: str
+    endpoints: Mapping[str, Endpoint]
+    models: frozenset[str] | None = None
+    default_model: str | None = None
+
+
+def open(config: Config) -> LineDialect:
+    return OpenAIDialect(config)
+
+
+class OpenAIDialect:
+    """Answers, good and bad, stand in `response`; `error` is for lines that no engine answered."""
+
+    name = "openai"
+    unique_ids = True
+
+    def __init__(self, config: Config) -> None:
+        self._run_id = config.run_id
+        self._lines = Lines(Rules(endpoints=config.endpoints, models=config.models, default_model=config.default_model))
+
+    def read(self, number: int, line: bytes) -> Line | LineError | Result:
+        return self._lines.read(number, line)
+
+    def request(self, place: int, line: bytes) -> Request:
+        return self._lines.request(place, line)
+
+    def custom_id(self, line: bytes) -> str | None:
+        return self._lines.custom_id(line)
+
+    def error(self, error: LineError) -> Result:
+        failure = Failure(error.code, f"{error.message} {error.remedy}".strip())
+        return Result(-1, error.custom_id, Outcome.ERRORED, failure)
+
+    def write(self, result: Result) -> bytes:
+        reply = result.reply
+        return b'{"id": "batch_req_%s", "custom_id": %s, %s}\n' % (
+            drawn(self._run_id, result.line, "line").encode(),
+            b"null" if result.custom_id is None else quoted(result.custom_id),
+            self._response(reply, result.line) if isinstance(reply, Answer) else _error(reply),
+        )
+
+    def _response(self, answer: Answer, place: int) -> bytes:
+        name = answer.request_id or f"req_{drawn(self._run_id, place, 'request')}"
+        return b'"response": {"status_code": %d, "request_id": %s, "body": %s}, "error": null' % (
+            answer.status,
+            quoted(name),
+            one_line(answer.body) or _told(answer.body),
+        )
+
+
+def _error(failure: Failure) -> bytes:
+    return b'"response": null, "error": {"code": %s, "message": %s}' % (quoted(failure.code), quoted(failure.message))
+
+
+def _told(body: bytes) -> bytes:
+    """The body of an answer that is not JSON, as an error that tells it."""
+    text = body.decode("utf-8", "replace")[:MOST_TEXT] or "The engine sent no body."
+    return b'{"error": {"message": %s, "type": "server_error", "param": null, "code": null}}' % quoted(text)

@@ -1,0 +1,85 @@
+"""What several endpoints check in the same way."""
+
+from functools import lru_cache
+
+from msgspec import Raw
+from xxhash import xxh3_64_intdigest
+
+from batchyard.endpoint import Body, Problem, Traits
+from batchyard.policy.dedupe import repeatable
+
+PREFIX_BYTES = 512
+"""How much of a prompt's start tells lines that share a prefix from others: about 128 tokens."""
+
+MOST_TOKENS = 0xFFFFFFFF
+
+ARRAY = ord("[")
+STRING = ord('"')
+
+_KINDS = {ARRAY: "an array", ord("{"): "an object", STRING: "a string", ord("t"): "a boolean", ord("f"): "a boolean"}
+
+
+def generation(body: Body, prompt: Raw) -> Traits | Problem:
+    """Check how a generation samples, and take its traits."""
+    if body.n is not None or body.seed is not None:
+        problem = _fraction(body, "n", "seed")
+        if problem is not None:
+            return problem
+    limit = body.max_tokens
+    if limit is None:
+        limit = body.max_completion_tokens if body.max_completion_tokens is not None else body.max_output_tokens
+    if type(limit) is float:
+        problem = _fraction(body, "max_tokens", "max_completion_tokens", "max_output_tokens")
+        if problem is not None:
+            return problem
+    view = memoryview(prompt)
+    return Traits(
+        xxh3_64_intdigest(view[:PREFIX_BYTES], _seed_of(body.model)),
+        repeatable(body.temperature, body.n, body.seed),
+        len(view),
+        0 if limit is None else _all_choices(limit, body.n),
+    )
+
+
+def pooling(body: Body, prompt: Raw) -> Traits:
+    """The traits of a request that generates nothing: its answer is a function of it."""
+    view = memoryview(prompt)
+    return Traits(xxh3_64_intdigest(view[:PREFIX_BYTES], _seed_of(body.model)), True, len(view), 0)
+
+
+def not_a(key: str, value: Raw, expected: str) -> Problem:
+    """The problem of a field that is absent, or of another JSON type than `expected` (in words)."""
+    if absent(value):
+        return Problem(
+            "invalid_request", f"Missing required field 'body.{key}'.", key, f"Add '{key}' to the body: {expected}."
+        )
+    got = _KINDS.get(memoryview(value)[0], "a number")
+    return Problem("invalid_request", f"'body.{key}' is {got}.", key, f"Write '{key}' as {expected}.")
+
+
+def absent(value: Raw) -> bool:
+    """Whether a field is not there, or null."""
+    return not value or bytes(memoryview(value)[:4]) == b"null"
+
+
+def starts(value: Raw) -> int:
+    """The first byte of a raw value, which tells its JSON type; 0 where it is not there."""
+    return memoryview(value)[0] if value else 0
+
+
+def _fraction(body: Body, *keys: str) -> Problem | None:
+    for key in keys:
+        value: int | float | None = getattr(body, key)
+        if type(value) is float and not value.is_integer():
+            return Problem("invalid_request", f"'body.{key}' is {value}.", key, f"Write '{key}' as a whole number.")
+    return None
+
+
+def _all_choices(limit: float, n: float | None) -> int:
+    """The most tokens of an answer, all its choices together, as far as a plan can hold the number."""
+    return int(min(max(limit * (1 if n is None else n), 0), MOST_TOKENS))
+
+
+@lru_cache(maxsize=256)
+def _seed_of(model: str | None) -> int:
+    return xxh3_64_intdigest((model or "").encode())

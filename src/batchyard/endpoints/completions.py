@@ -1,0 +1,16 @@
+"""`/v1/completions`: a text in, its continuation out."""
+
+from batchyard.endpoint import Body, Problem, Traits
+from batchyard.endpoints._checks import ARRAY, STRING, generation, not_a, starts
+
+
+class Completions:
+    """A text (or token ids, or several of them) that the model goes on with."""
+
+    path = "/v1/completions"
+    prompt = "prompt"
+
+    def check(self, body: Body) -> Traits | Problem:
+        if starts(body.prompt) not in (STRING, ARRAY):
+            return not_a("prompt", body.prompt, "a string or an array")
+        return generation(body, body.prompt)

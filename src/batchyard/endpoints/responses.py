@@ -1,0 +1,20 @@
+"""`/v1/responses`: items in, items out; and the same as a chat, for engines that only know chats."""
+
+from batchyard.endpoint import Body, Problem, Traits
+from batchyard.endpoints._checks import ARRAY, STRING, generation, not_a, starts
+from batchyard.endpoints._responses_in import to_chat
+from batchyard.endpoints._responses_out import from_chat
+
+__all__ = ["Responses", "from_chat", "to_chat"]
+
+
+class Responses:
+    """A string, or items of a conversation, that the model goes on with."""
+
+    path = "/v1/responses"
+    prompt = "input"
+
+    def check(self, body: Body) -> Traits | Problem:
+        if starts(body.input) not in (STRING, ARRAY):
+            return not_a("input", body.input, "a string or an array of items")
+        return generation(body, body.input)

@@ -1,0 +1,199 @@
+"""The journal itself: takes results, has them written in groups, knows what is durable, and reads it again."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+from batchyard.disk import Disk
+from batchyard.domain.errors import NotFound, Unavailable
+from batchyard.domain.result import Result
+from batchyard.journal import GROUP_SECONDS, Recorded
+from batchyard.journals.disk.files import SegmentFiles, count_outcomes
+from batchyard.journals.disk.gathering import Gathering
+from batchyard.journals.disk.reading import LineReader
+from batchyard.journals.disk.segment import data_path
+from batchyard.journals.disk.slots import Slots, fits, place_of
+from batchyard.journals.disk.text import decode
+from batchyard.offload import Offload
+
+_ROOM_BYTES: Final = 8 << 20
+
+
+async def open_journal(disk: Disk, offload: Offload, folder: str, lines: int) -> "DiskJournal":
+    """Open the journal of a plan of `lines` lines, or begin one. Its `close` must be awaited.
+
+    Raises Conflict where it holds results of lines that the plan does not have, and Unavailable where the disk does not
+    work.
+    """
+    slots, files = Slots(lines), SegmentFiles(disk, folder)
+    try:
+        recorded = await offload(partial(files.load, slots))
+    except OSError as error:
+        files.close()
+        raise Unavailable(
+            f"The journal {folder} cannot be opened: {_reason(error)}.",
+            remedy="What it holds is as it was; mend the disk and run the same command again.",
+        ) from error
+    return DiskJournal(files, LineReader(disk, folder), offload, slots, recorded)
+
+
+class DiskJournal:
+    """See the contract. One commit is under way at a time, while the next group gathers."""
+
+    def __init__(
+        self, files: SegmentFiles, reader: LineReader, offload: Offload, slots: Slots, recorded: Recorded
+    ) -> None:
+        self.recorded = recorded
+        self._files = files
+        self._reader = reader
+        self._offload = offload
+        self._slots = slots
+        self._loop = asyncio.get_running_loop()
+        self._group = files.first()
+        self._group_since = 0.0
+        self._taken = recorded.lines
+        self._unwritten_bytes = 0
+        self._cause: BaseException | None = None
+        self._closing = False
+        self._begun = asyncio.Event()  # the group has a result, or there will be none
+        self._hurry = asyncio.Event()  # the group shall be written now
+        self._settled = asyncio.Event()  # some group has become durable or cannot; then another event takes its place
+        self._committing = self._loop.create_task(self._commit_groups(), name="journal")  # close() waits for it
+
+    def outcomes(self) -> bytearray:
+        return self._slots.outcomes
+
+    def append(self, result: Result) -> None:
+        if self._cause is not None:
+            raise self._unavailable()
+        line, where = result.line, self._slots.where
+        if line < 0:
+            raise IndexError(line)
+        if where[line]:
+            return
+        group = self._group
+        start = group.end
+        where[line] = group.add(result)
+        self._taken += 1
+        self._unwritten_bytes += group.end - start
+        if start == group.start:
+            self._group_since = self._loop.time()
+            self._begun.set()
+        if group.full:
+            self._hurry.set()
+
+    async def room(self) -> None:
+        while self._cause is None and self._unwritten_bytes > _ROOM_BYTES:
+            await self._settled.wait()
+        if self._cause is not None:
+            raise self._unavailable()
+
+    async def flush(self) -> None:
+        taken = self._taken
+        while self._cause is None and self.recorded.lines < taken:
+            self._hurry.set()
+            await self._settled.wait()
+        if self._cause is not None:
+            raise self._unavailable()
+
+    def replay(self, lines: Iterator[int]) -> Iterator[Result]:
+        where, outcomes, read = self._slots.where, self._slots.outcomes, self._reader.line
+        for line in lines:
+            if not outcomes[line]:
+                raise NotFound(f"Line {line} has no result.")
+            slot = where[line]
+            data = read(*place_of(slot))
+            if not fits(slot, data):
+                raise self._damaged(line, slot)
+            yield decode(data)
+
+    def places(self) -> Iterator[int]:
+        return self._files.places(self._slots)
+
+    async def close(self) -> None:
+        if self._closing:
+            return
+        self._closing = True
+        try:
+            await self.flush()
+        finally:
+            self._begun.set()
+            await asyncio.wait({self._committing})
+            await self._offload(self._close_files)
+
+    async def _commit_groups(self) -> None:
+        try:
+            while await self._gathered():
+                await self._commit(self._take())
+        except Exception as error:
+            self._cause = error
+        except asyncio.CancelledError as error:
+            self._cause = error
+            raise
+        finally:
+            self._settle()
+
+    async def _gathered(self) -> bool:
+        """Wait until the group shall be written; False where there will be none."""
+        await self._begun.wait()
+        if self._group.end == self._group.start:
+            return False
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(self._group_since + GROUP_SECONDS):
+                await self._hurry.wait()
+        return True
+
+    def _take(self) -> Gathering:
+        group = self._group
+        self._group = self._files.after(group)
+        self._hurry.clear()
+        if not self._closing:
+            self._begun.clear()
+        return group
+
+    async def _commit(self, group: Gathering) -> None:
+        await self._offload(partial(self._files.write, group))
+        self._count(group)
+        self._settle()
+
+    def _count(self, group: Gathering) -> None:
+        outcomes, recorded = self._slots.outcomes, self.recorded
+        for place, outcome in zip(group.places, group.outcomes, strict=True):
+            outcomes[place] = outcome
+        count_outcomes(recorded, group.outcomes)
+        recorded.input_tokens += group.input_tokens
+        recorded.output_tokens += group.output_tokens
+        recorded.cached_tokens += group.cached_tokens
+        self._unwritten_bytes -= group.end - group.start
+
+    def _settle(self) -> None:
+        self._settled.set()
+        self._settled = asyncio.Event()
+
+    def _close_files(self) -> None:
+        self._reader.close()
+        self._files.close()
+
+    def _unavailable(self) -> Unavailable:
+        safe = f"{self.recorded.lines} of {len(self._slots.outcomes)} results are safe."
+        error = Unavailable(
+            f"The journal {self._files.folder} cannot be written: {_reason(self._cause)}.",
+            remedy=f"{safe} Make room or mend the disk, and run the same command again: it goes on from there.",
+        )
+        error.__cause__ = self._cause
+        return error
+
+    def _damaged(self, line: int, slot: int) -> Unavailable:
+        segment, offset = place_of(slot)
+        return Unavailable(
+            f"The result of line {line} is damaged: {data_path(self._files.folder, segment)}, byte {offset}.",
+            remedy="The disk lost what it had made safe; mend it and start over.",
+        )
+
+
+def _reason(cause: BaseException | None) -> str:
+    if isinstance(cause, OSError):
+        return cause.strerror or str(cause)
+    return str(cause) or type(cause).__name__

@@ -1,0 +1,118 @@
+"""Connections to one origin: kept, reused, replaced."""
+
+import asyncio
+import errno
+import ssl
+
+from batchyard.transport.http1.address import Address
+from batchyard.transport.http1.connection import Connection
+from batchyard.transport.http1.exchange import ConnectFailed, Limits, Received, Stale
+
+IDLE_SECONDS = 20.0
+"""A connection that has been idle for longer is not trusted: something on the way may have forgotten it silently."""
+
+
+class Client:
+    """Exchanges with one origin, any number at once, each on a connection of its own.
+
+    Nothing here counts or queues: how many exchanges there are is the caller's decision. Cancelling an exchange closes
+    its connection, because the answer to a given-up request must not be taken for the next one's.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        tls: ssl.SSLContext | None = None,
+        limits: Limits | None = None,
+        connect_timeout_seconds: float = 10.0,
+    ) -> None:
+        self._address = address
+        self._tls = tls if address.tls else None
+        self._limits = limits or Limits()
+        self._connect_timeout_seconds = connect_timeout_seconds
+        self._idle: list[Connection] = []
+        self._live: set[Connection] = set()
+        self._closed = False
+        self._emptied: asyncio.Future[None] | None = None
+
+    async def exchange(self, head: bytes, body: bytes | None = None) -> Received:
+        """Send a request and return its whole answer; raises an HttpError.
+
+        `head` comes from `request_head`; Content-Length is added for a body. A kept connection that turns out to be
+        dead costs nothing: the request goes out once more, at once, on a new one.
+        """
+        kept = self._kept()
+        if kept is not None:
+            try:
+                return await self._exchange_on(kept, head, body)
+            except Stale:
+                pass
+        return await self._exchange_on(await self._connect(), head, body)
+
+    async def close(self) -> None:
+        """Close every connection; exchanges under way are lost."""
+        self._closed = True
+        for connection in tuple(self._live):
+            connection.abort()
+        if self._live and self._emptied is None:
+            self._emptied = asyncio.get_running_loop().create_future()
+            await self._emptied
+
+    async def _exchange_on(self, connection: Connection, head: bytes, body: bytes | None) -> Received:
+        try:
+            received = await connection.send(head, body)
+        except BaseException:
+            connection.abort()
+            raise
+        if connection.open:
+            self._keep(connection)
+        else:
+            connection.abort()
+        return received
+
+    def _keep(self, connection: Connection) -> None:
+        connection.idle_since = asyncio.get_running_loop().time()
+        self._idle.append(connection)
+
+    def _kept(self) -> Connection | None:
+        """The connection used last that still lives: the others can age and go."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.open:
+                continue
+            if asyncio.get_running_loop().time() - connection.idle_since <= IDLE_SECONDS:
+                return connection
+            connection.abort()
+        return None
+
+    async def _connect(self) -> Connection:
+        if self._closed:
+            raise ConnectFailed("The client is closed.")
+        loop, address = asyncio.get_running_loop(), self._address
+        try:
+            async with asyncio.timeout(self._connect_timeout_seconds):
+                _, connection = await loop.create_connection(
+                    lambda: Connection(loop, self._limits, self._forget), address.host, address.port, ssl=self._tls
+                )
+        except TimeoutError:
+            message = f"{address.origin} took no connection within {self._connect_timeout_seconds:g} s."
+            raise ConnectFailed(message) from None
+        except OSError as error:
+            raise _connect_failed(address, error) from error
+        if not connection.open:
+            raise ConnectFailed(f"{address.origin} closed the connection before anything was sent.")
+        self._live.add(connection)
+        return connection
+
+    def _forget(self, connection: Connection) -> None:
+        self._live.discard(connection)
+        if not self._live and self._emptied is not None and not self._emptied.done():
+            self._emptied.set_result(None)
+
+
+def _connect_failed(address: Address, error: OSError) -> ConnectFailed:
+    local = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL)
+    certificate = isinstance(error, ssl.SSLCertVerificationError)
+    reason = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else error.strerror or str(error)
+    return ConnectFailed(f"{address.origin} could not be reached: {reason}.", local=local, certificate=certificate)

@@ -1,0 +1,140 @@
+"""The stepping thread: drafts go on board of the pipeline, take a step together, and leave as they end.
+
+OpenVINO's pipeline is unusable once it has thrown. It is then built anew, and those that were on board run again one
+by one, so that the one that cannot run harms nobody else.
+"""
+
+import os
+import queue
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+class Handle(Protocol):
+    """A draft being written."""
+
+    def running(self) -> bool: ...
+
+    def cancel(self) -> None: ...
+
+    def result(self) -> "Generated":
+        """What was generated, once it no longer runs. Raises RuntimeError where it could not be."""
+        ...
+
+
+class Pipeline(Protocol):
+    """What the board needs of OpenVINO. Any call may raise RuntimeError; `step` then never works again."""
+
+    def add(self, ids: Sequence[int], config: Any) -> Handle: ...
+
+    def step(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """Token ids with their log probabilities (zeros where they were not asked for)."""
+
+    ids: Sequence[int]
+    logprobs: Sequence[float]
+    finish_reason: str
+
+
+@dataclass(slots=True)
+class Draft:
+    """One answer to write. `done` is called once, on the stepping thread, unless it is given up."""
+
+    ids: Sequence[int]
+    config: Any
+    done: Callable[[Generated | Exception], None]
+    given_up: Callable[[], bool]
+
+
+class Board:
+    """Runs the pipeline that `build` makes; `put` may be called from any thread."""
+
+    def __init__(self, build: Callable[[], Pipeline]) -> None:
+        self._build = build
+        self._pipeline = build()
+        self._arrivals: queue.SimpleQueue[Draft] = queue.SimpleQueue()
+        self._suspects: deque[Draft] = deque()
+        self._on_board: list[tuple[Handle, Draft]] = []
+        self.rebuilt = 0
+
+    def start(self) -> None:
+        threading.Thread(target=self._work, name="step", daemon=True).start()
+
+    def put(self, passenger: Draft) -> None:
+        self._arrivals.put(draft)
+
+    def _work(self) -> None:
+        try:
+            while True:
+                self.turn()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)  # the engine starts another worker
+
+    def turn(self) -> None:
+        """Take on board who may come, take a step, let off who has ended. Waits where there is nobody at all."""
+        self._admit()
+        if self._on_board and self._step():
+            self._let_off()
+
+    def _admit(self) -> None:
+        """While there are suspects, one at a time, alone."""
+        if self._suspects:
+            if not self._on_board:
+                self._take(self._suspects.popleft())
+            return
+        if not self._on_board:
+            self._take(self._arrivals.get())
+        while not self._arrivals.empty():
+            self._take(self._arrivals.get())
+
+    def _take(self, passenger: Draft) -> None:
+        if draft.given_up():
+            return
+        try:
+            self._on_board.append((self._pipeline.add(draft.ids, draft.config), draft))
+        except RuntimeError as error:
+            draft.done(error)
+
+    def _step(self) -> bool:
+        try:
+            self._pipeline.step()
+        except RuntimeError as error:
+            self._recover(error)
+            return False
+        return True
+
+    def _recover(self, error: RuntimeError) -> None:
+        stranded = [draft for _, draft in self._on_board]
+        self._on_board.clear()
+        if len(stranded) == 1:
+            stranded[0].done(error)
+        else:
+            self._suspects.extend(stranded)
+        self._pipeline = self._build()
+        self.rebuilt += 1
+
+    def _let_off(self) -> None:
+        staying: list[tuple[Handle, Draft]] = []
+        for handle, draft in self._on_board:
+            if draft.given_up():
+                handle.cancel()
+            elif handle.running():
+                staying.append((handle, draft))
+            else:
+                draft.done(_result(handle))
+        self._on_board = staying
+
+
+def _result(handle: Handle) -> Generated | Exception:
+    try:
+        return handle.result()
+    except RuntimeError as error:
+        return error
