@@ -11,15 +11,12 @@ from typing import Any, cast
 import msgspec
 from msgspec import Raw, Struct
 
+from batchyard.dialects import _openai_fields as wire
 from batchyard.dialects.openai_errors import Refusal, envelope
 from batchyard.domain.errors import Invalid
 from batchyard.domain.result import Answer, Failure, Fault
 
 EMBEDDINGS = "/v1/embeddings"
-
-_OPENERS = bytes(set(range(256)) - set(b"[]{}"))
-_ONE_KIND = bytes.maketrans(b"{}", b"[]")
-_decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 class Call(Struct, frozen=True):
@@ -34,16 +31,16 @@ class Call(Struct, frozen=True):
 
 def read_call(endpoint: str, body: bytes, *, model: str | None = None, depth: int = 128) -> Call:
     """Read an inference body. `model`, where the path names one, goes before the body's. Raises Invalid."""
-    fields = read_object(body, depth)
-    wanted = model or _text(fields, "model")
-    if wanted is None:
+    fields = wire.read_object(body, depth)
+    wanted = model or wire.text(fields, "model")
+    if not wanted:
         raise Invalid(
             "Missing required parameter: 'model'.", reason="missing_required_parameter", param="model",
             remedy="Name one of the models that GET /v1/models lists.",
         )  # fmt: skip
-    stream = _boolean(fields, "stream")
-    options = _options(fields)
-    changed = fields.keys() & {"stream", "stream_options"} or ("model" not in fields or model)
+    stream = wire.boolean(fields, "stream")
+    options = wire.mapping(fields, "stream_options") or {}
+    changed = fields.keys() & {"stream", "stream_options"} or model
     if changed:
         fields.pop("stream", None)
         fields.pop("stream_options", None)
@@ -53,45 +50,8 @@ def read_call(endpoint: str, body: bytes, *, model: str | None = None, depth: in
         body=msgspec.json.encode(fields) if changed else body,
         stream=stream,
         include_usage=options.get("include_usage") is True,
-        base64_vectors=endpoint == EMBEDDINGS and _text(fields, "encoding_format") == "base64",
+        base64_vectors=endpoint == EMBEDDINGS and wire.text(fields, "encoding_format") == "base64",
     )
-
-
-def read_object(body: bytes, depth: int) -> dict[str, Raw]:
-    """The fields of a JSON object, unread. Raises Invalid where the body is anything else, or nested too deeply."""
-    if too_deep(body, depth):
-        raise Invalid(f"The body of your request is nested deeper than {depth} levels.", remedy="Send a flatter body.")
-    try:
-        if not body.isascii():
-            body.decode()
-        return _decode_object(body)
-    except msgspec.ValidationError:
-        raise Invalid("The body of your request is not a JSON object.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid(f"We could not parse the JSON body of your request: {error}.") from None
-
-
-def too_deep(body: bytes, depth: int) -> bool:
-    """Whether brackets nest deeper than `depth`. Brackets inside strings count too, so only suspects are looked at."""
-    brackets = body.translate(_ONE_KIND, _OPENERS)
-    if brackets.count(b"[") <= depth:
-        return False
-    return _height(_outside_strings(body).translate(_ONE_KIND, _OPENERS), depth) > depth
-
-
-def _outside_strings(body: bytes) -> bytes:
-    plain = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    return b"".join(plain.split(b'"')[::2])
-
-
-def _height(brackets: bytes, limit: int) -> int:
-    """The nesting of brackets, up to `limit` + 1: taking all innermost pairs away lowers it by exactly one."""
-    for height in range(limit + 1):
-        shorter = brackets.replace(b"[]", b"")
-        if len(shorter) == len(brackets):
-            return height  # none left, or unbalanced: then the parser will say so
-        brackets = shorter
-    return limit + 1
 
 
 def body_of(answer: Answer, call: Call) -> bytes:
@@ -146,33 +106,3 @@ def _packed(body: bytes) -> bytes:
             numbers = cast("list[float]", vector)
             entry["embedding"] = base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
     return msgspec.json.encode(value)
-
-
-def _text(fields: dict[str, Raw], name: str) -> str | None:
-    value = _value(fields, name)
-    if value is None or isinstance(value, str):
-        return value or None
-    raise _wrong_type(name, "a string")
-
-
-def _boolean(fields: dict[str, Raw], name: str) -> bool:
-    value = _value(fields, name)
-    if value is None or isinstance(value, bool):
-        return bool(value)
-    raise _wrong_type(name, "a boolean")
-
-
-def _options(fields: dict[str, Raw]) -> dict[str, Any]:
-    value = _value(fields, "stream_options")
-    if value is None or isinstance(value, dict):
-        return cast("dict[str, Any]", value or {})
-    raise _wrong_type("stream_options", "an object")
-
-
-def _value(fields: dict[str, Raw], name: str) -> Any:
-    raw = fields.get(name)
-    return None if raw is None else msgspec.json.decode(raw)
-
-
-def _wrong_type(name: str, expected: str) -> Invalid:
-    return Invalid(f"Invalid type for '{name}': expected {expected}.", reason="invalid_type", param=name)

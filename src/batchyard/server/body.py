@@ -1,8 +1,20 @@
 """Reading a call's body whole, within a limit."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from starlette.requests import Request
 
 from batchyard.domain.errors import TooLarge
+from batchyard.server.house import house_of
+
+T = TypeVar("T")
+
+
+async def read_call(request: Request, read: Callable[[bytes, int], T]) -> T:
+    """The JSON body of a call, as `read` reads it within a depth."""
+    limits = house_of(request).limits
+    return read(await read_body(request, limits.call_bytes), limits.json_depth)
 
 
 async def read_body(request: Request, limit_bytes: int) -> bytes:

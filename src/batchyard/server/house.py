@@ -10,6 +10,9 @@ from batchyard.clock import Clock
 from batchyard.server.interactive import Interactive
 from batchyard.server.models import Models
 from batchyard.service.access import Access
+from batchyard.service.batches import Batches
+from batchyard.service.files import Files
+from batchyard.service.uploads import Uploads
 from batchyard.telemetry.metrics import Metrics
 
 
@@ -26,6 +29,9 @@ class House:
     """One server's rooms. `ready` is None while it takes work, otherwise why it does not."""
 
     access: Access
+    files: Files
+    uploads: Uploads
+    batches: Batches
     models: Models
     interactive: Interactive
     metrics: Metrics

@@ -75,17 +75,17 @@ class Multipart:
         while data:
             match self._state:
                 case _State.DATA:
-                    before, data = self._until_delimiter(data)
+                    before, data, ended = self._until_delimiter(data)
                     if before:
                         yield before
-                    if self._state is _State.DELIMITED:
+                    if ended:
                         yield END
                 case _State.HEAD:
                     head, data = self._head(data)
                     if head is not None:
                         yield head
                 case _State.PREAMBLE:
-                    _, data = self._until_delimiter(data)
+                    _, data, _ = self._until_delimiter(data)
                 case _State.DELIMITED:
                     data = self._after_delimiter(data)
                 case _State.EPILOGUE:
@@ -96,19 +96,19 @@ class Multipart:
         if self._state is not _State.EPILOGUE:
             raise Invalid("The form in the body of this call ends too early.", remedy="Send it whole.")
 
-    def _until_delimiter(self, data: bytes) -> tuple[bytes, bytes]:
-        """What comes before a delimiter, and the rest behind it. Keeps back what may be the start of one."""
+    def _until_delimiter(self, data: bytes) -> tuple[bytes, bytes, bool]:
+        """What comes before a delimiter, the rest behind it, whether there is one. Keeps back what may begin one."""
         found = data.find(self._delimiter)
         if found >= 0:
             self._state = _State.DELIMITED
-            return data[:found], data[found + len(self._delimiter) :]
+            return data[:found], data[found + len(self._delimiter) :], True
         start = data.find(b"\r", max(0, len(data) - len(self._delimiter) + 1))
         while start >= 0 and not self._delimiter.startswith(data[start:]):
             start = data.find(b"\r", start + 1)
         if start < 0:
-            return data, b""
+            return data, b"", False
         self._kept = data[start:]
-        return data[:start], b""
+        return data[:start], b"", False
 
     def _after_delimiter(self, data: bytes) -> bytes:
         """Another part follows a line's end; two dashes end the form."""

@@ -9,7 +9,7 @@ import pytest
 from batchyard.domain.request import Request
 from batchyard.domain.result import Failure, Fault, Reply
 from batchyard.server.house import Limits
-from tests.support.serving import MODEL, Live, a_house, live, read_answer
+from tests.support.serving import MODEL, Live, live, read_answer
 
 CHAT = "/v1/chat/completions"
 BODY = msgspec.json.encode({"model": MODEL, "messages": [{"role": "user", "content": "hi"}]})
@@ -21,35 +21,42 @@ def error_of(body: bytes) -> dict[str, str | None]:
     return error
 
 
-@pytest.mark.parametrize("header", [{"authorization": "Bearer sk-test"}, {"authorization": "", "api-key": "sk-test"}])
 @pytest.mark.parametrize("path", ["/v1/models", "/models", "/openai/models?api-version=x", "/openai/v1/models"])
-async def test_either_key_header_opens_every_prefix(header: dict[str, str], path: str) -> None:
-    async with live(a_house()) as server:
-        status, _, _ = await server.call("GET", path, headers=header)
-    assert status == 200
+async def test_either_key_header_opens_every_prefix(path: str) -> None:
+    async with live() as server:
+        bearer, _, _ = await server.call("GET", path)
+        azure, _, _ = await server.call("GET", path, headers={"authorization": None, "api-key": server.secret})
+    assert (bearer, azure) == (200, 200)
 
 
-@pytest.mark.parametrize("method_path", ["GET /v1/models", "GET /v1/models/x", f"POST {CHAT}", "GET /openai/models"])
-@pytest.mark.parametrize("header", [{"authorization": ""}, {"authorization": "Bearer wrong"}, {"authorization": "x"}])
-async def test_no_or_a_wrong_key_is_a_401_with_an_envelope(method_path: str, header: dict[str, str]) -> None:
-    method, path = method_path.split()
-    async with live(a_house()) as server:
-        status, headers, body = await server.call(method, path, BODY if method == "POST" else b"", header)
-    assert status == 401 and headers["content-type"] == "application/json"
-    assert "API key" in str(error_of(body)["message"])
-    assert error_of(body)["code"] == ("401" if path.startswith("/openai") else "invalid_api_key")
+CALLS = ["GET /v1/models", "GET /v1/models/x", f"POST {CHAT}", "GET /openai/models", "POST /v1/files", "GET /v1/files",
+         "GET /v1/files/x", "DELETE /v1/files/x", "GET /v1/files/x/content", "POST /v1/uploads",
+         "POST /openai/uploads/x/parts", "POST /v1/uploads/x/complete", "POST /v1/uploads/x/cancel", "POST /v1/batches",
+         "GET /openai/v1/batches", "GET /v1/batches/x", "POST /v1/batches/x/cancel"]  # fmt: skip
+
+
+@pytest.mark.parametrize("header", [{"authorization": None}, {"authorization": "Bearer wrong"}, {"api-key": "wrong"}])
+async def test_no_or_a_wrong_key_is_a_401_with_an_envelope(header: dict[str, str | None]) -> None:
+    async with live() as server:
+        for method, path in (call.split() for call in CALLS):
+            body = BODY if method == "POST" else b""
+            status, headers, answer = await server.call(method, path, body, {"authorization": None} | header)
+            assert status == 401 and headers["content-type"] == "application/json"
+            assert "API key" in str(error_of(answer)["message"])
+            unknown = None if header == {"authorization": None} else "invalid_api_key"
+            assert error_of(answer)["code"] == ("401" if path.startswith("/openai") else unknown)
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/v1/models", "/nowhere", CHAT, "/openai/nowhere", "/metrics"])
 async def test_every_answer_has_a_request_id_of_its_own(path: str) -> None:
-    async with live(a_house()) as server:
+    async with live() as server:
         _, first, _ = await server.call("GET", path)
         _, second, _ = await server.call("GET", path)
     assert first["x-request-id"].startswith("req_") and first["x-request-id"] != second["x-request-id"]
 
 
 async def test_an_unknown_path_and_a_wrong_method_get_the_envelope() -> None:
-    async with live(a_house()) as server:
+    async with live() as server:
         unknown, _, why = await server.call("GET", "/v1/fles")
         azure, _, why_azure = await server.call("GET", "/openai/fles")
         wrong, headers, why_wrong = await server.call("DELETE", CHAT)
@@ -74,15 +81,15 @@ async def test_an_unknown_path_and_a_wrong_method_get_the_envelope() -> None:
     ],
 )
 async def test_a_body_that_cannot_be_read_says_why(body: bytes, fragment: str) -> None:
-    async with live(a_house()) as server:
+    async with live() as server:
         status, _, answer = await server.call("POST", CHAT, body)
     assert status == 400 and fragment in str(error_of(answer)["message"])
 
 
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_a_body_over_the_limit_is_refused_before_it_is_whole(chunked: bool) -> None:
-    async with live(a_house(limits=Limits(inference_bytes=1000))) as server:
-        head = f"POST {CHAT} HTTP/1.1\r\nhost: t\r\nauthorization: Bearer sk-test\r\n"
+    async with live(limits=Limits(inference_bytes=1000)) as server:
+        head = f"POST {CHAT} HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {server.secret}\r\n"
         if chunked:
             request = (head + "transfer-encoding: chunked\r\n\r\n400\r\n").encode() + b"x" * 1024 + b"\r\n0\r\n\r\n"
         else:
@@ -93,8 +100,8 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_whole(chunked: bool
 
 
 async def test_a_client_that_expects_a_100_is_refused_without_one() -> None:
-    async with live(a_house(limits=Limits(inference_bytes=1000))) as server:
-        head = f"POST {CHAT} HTTP/1.1\r\nhost: t\r\nauthorization: Bearer sk-test\r\nexpect: 100-continue\r\n"
+    async with live(limits=Limits(inference_bytes=1000)) as server:
+        head = f"POST {CHAT} HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {server.secret}\r\nexpect: 100-continue\r\n"
         status, headers, _ = await server.raw((head + "content-length: 5000\r\n\r\n").encode())
     assert (status, headers["connection"]) == (413, "close")
 
@@ -114,7 +121,7 @@ async def test_a_failure_says_whether_to_ask_again(failure: Failure, status: int
     async def script(request: Request) -> Reply:
         return failure
 
-    async with live(a_house(script=script)) as server:
+    async with live(script=script) as server:
         got, headers, body = await server.call("POST", CHAT, BODY)
     assert got == status and error_of(body)["code"] == failure.code
     assert {k: v for k, v in headers.items() if k in ("retry-after", "x-should-retry")} == retry
@@ -124,7 +131,7 @@ async def test_an_engine_that_breaks_its_contract_is_a_500_that_tells_nothing() 
     async def script(request: Request) -> Reply:
         raise RuntimeError("secret detail")
 
-    async with live(a_house(script=script)) as server:
+    async with live(script=script) as server:
         status, headers, body = await server.call("POST", CHAT, BODY)
     assert (status, error_of(body)["type"]) == (500, "server_error")
     assert b"secret" not in body and headers["x-request-id"]
@@ -150,26 +157,25 @@ class Slow:
 
 async def post_slowly(server: Live) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    head = f"POST {CHAT} HTTP/1.1\r\nhost: t\r\nauthorization: Bearer sk-test\r\ncontent-length: {len(BODY)}\r\n\r\n"
+    head = f"POST {CHAT} HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {server.secret}\r\ncontent-length: {len(BODY)}\r\n\r\n"
     writer.write(head.encode() + BODY)
     return reader, writer
 
 
 async def test_a_caller_who_hangs_up_frees_the_engine() -> None:
     slow = Slow()
-    house = a_house(script=slow)
-    async with live(house) as server:
+    async with live(script=slow) as server:
         _, writer = await post_slowly(server)
         await slow.asked.wait()
-        assert house.interactive.inflight == 1
+        assert server.house.interactive.inflight == 1
         writer.close()
         await slow.given_up.wait()
-    assert house.interactive.inflight == 0
+    assert server.house.interactive.inflight == 0
 
 
 async def test_an_engine_that_is_too_slow_is_given_up() -> None:
     slow = Slow()
-    async with live(a_house(script=slow, timeout_seconds=0.01)) as server:
+    async with live(script=slow, timeout_seconds=0.01) as server:
         status, _, body = await server.call("POST", CHAT, BODY)
     assert (status, error_of(body)["code"]) == (504, "request_timeout")
     assert slow.given_up.is_set()
@@ -177,7 +183,7 @@ async def test_an_engine_that_is_too_slow_is_given_up() -> None:
 
 async def test_a_stop_lets_calls_under_way_end() -> None:
     slow = Slow()
-    async with live(a_house(script=slow)) as server:
+    async with live(script=slow) as server:
         reader, writer = await post_slowly(server)
         await slow.asked.wait()
         server.stop.set()
@@ -200,25 +206,25 @@ async def refused(connect: Callable[[], Awaitable[tuple[asyncio.StreamReader, as
 
 
 async def test_readiness_says_what_is_waited_for() -> None:
-    house = a_house()
-    house.ready = "the model is loading"
-    async with live(house) as server:
-        waiting, _, reason = await server.call("GET", "/readyz", headers={"authorization": ""})
+    async with live() as server:
+        house = server.house
+        house.ready = "the model is loading"
+        waiting, _, reason = await server.call("GET", "/readyz", headers={"authorization": None})
         refused_call, headers, _ = await server.call("POST", CHAT, BODY)
         house.ready = None
         ready, _, _ = await server.call("GET", "/readyz")
-        alive, _, _ = await server.call("GET", "/healthz", headers={"authorization": ""})
+        alive, _, _ = await server.call("GET", "/healthz", headers={"authorization": None})
     assert waiting == 503 and b"the model is loading" in reason
     assert refused_call == 503 and headers["retry-after"] == "1"
     assert (ready, alive) == (200, 200)
 
 
 async def test_metrics_count_calls_and_tokens() -> None:
-    async with live(a_house()) as server:
+    async with live() as server:
         await server.call("POST", CHAT, BODY)
         await server.call("GET", "/v1/models/nobody")
         await server.call("GET", "/nowhere/at/all")
-        _, headers, page = await server.call("GET", "/metrics", headers={"authorization": ""})
+        _, headers, page = await server.call("GET", "/metrics", headers={"authorization": None})
     assert headers["content-type"].startswith("text/plain")
     for line in (
         b'batchyard_http_requests_total{method="POST",route="/chat/completions",status="200"} 1.0',

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.serving import Live, a_house, live
+from tests.support.serving import Live, live
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[Live]:
-    async with live(a_house()) as running:
+    async with live() as running:
         yield running

@@ -11,7 +11,7 @@ from openai.types.chat import ChatCompletionMessageParam
 
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Reply
-from tests.support.serving import MODEL, SECRET, Live, a_house, live, request_id
+from tests.support.serving import MODEL, Live, live, request_id
 
 SAY: list[ChatCompletionMessageParam] = [{"role": "user", "content": "say this"}]
 
@@ -51,8 +51,12 @@ async def test_every_base_url_leads_to_the_same_calls(server: Live, path: str) -
 
 async def azure_clients(server: Live) -> AsyncIterator[AsyncAzureOpenAI]:
     yield server.azure()
-    yield AsyncAzureOpenAI(azure_endpoint=server.url, azure_ad_token=SECRET, api_version="preview", max_retries=0)
-    yield AsyncAzureOpenAI(base_url=server.url + "/openai/v1/", api_key=SECRET, api_version="preview", max_retries=0)
+    yield AsyncAzureOpenAI(
+        azure_endpoint=server.url, azure_ad_token=server.secret, api_version="preview", max_retries=0
+    )
+    yield AsyncAzureOpenAI(
+        base_url=server.url + "/openai/v1/", api_key=server.secret, api_version="preview", max_retries=0
+    )
 
 
 async def test_azure_clients_ask_a_deployment(server: Live) -> None:
@@ -80,7 +84,7 @@ async def test_completions_and_embeddings_are_answered(server: Live) -> None:
 
 
 async def test_a_client_that_unpacks_vectors_gets_the_same_numbers(server: Live) -> None:
-    async with AsyncOpenAI(base_url=server.url, api_key=SECRET) as client:  # asks for base64 by itself
+    async with AsyncOpenAI(base_url=server.url, api_key=server.secret) as client:  # asks for base64 by itself
         vectors = await client.embeddings.create(model=MODEL, input=["abc", "abcde"])
     assert [entry.embedding for entry in vectors.data] == [[3.0], [5.0]]
 
@@ -92,7 +96,7 @@ async def test_vectors_are_packed_for_clients_that_ask_for_base64(server: Live) 
 
 
 async def test_scores_come_as_the_engine_gave_them() -> None:
-    async with live(a_house(script=answering({"data": [{"index": 0, "score": 0.5}]}))) as server:
+    async with live(script=answering({"data": [{"index": 0, "score": 0.5}]})) as server:
         status, _, answer = await server.call("POST", "/v1/score", msgspec.json.encode({"model": MODEL}))
     assert (status, answer) == (200, b'{"data":[{"index":0,"score":0.5}]}')
 
@@ -138,7 +142,7 @@ async def test_an_engine_never_sees_the_wish_for_a_stream() -> None:
         seen.append(msgspec.json.decode(request.body))
         return None
 
-    async with live(a_house(script=script)) as server, server.client() as client:
+    async with live(script=script) as server, server.client() as client:
         async for _ in await client.chat.completions.create(model=MODEL, messages=SAY, stream=True, seed=7):
             pass
     assert seen == [{"model": MODEL, "messages": SAY, "seed": 7}]
@@ -159,7 +163,7 @@ RESPONSE: dict[str, Any] = {
 
 
 async def test_a_response_is_answered_whole_and_as_a_stream() -> None:
-    async with live(a_house(script=answering(RESPONSE))) as server, server.client() as client:
+    async with live(script=answering(RESPONSE)) as server, server.client() as client:
         whole = await client.responses.create(model=MODEL, input="cold?")
         async with client.responses.stream(model=MODEL, input="cold?") as stream:
             events = [event async for event in stream]
@@ -180,7 +184,7 @@ async def test_an_unknown_model_is_a_404_with_a_code(server: Live) -> None:
 
 
 async def test_a_model_with_a_slash_is_found_in_both_spellings() -> None:
-    async with live(a_house(names=("org/m",))) as server:
+    async with live(names=("org/m",)) as server:
         async with server.client() as client:
             model = await client.models.retrieve("org/m")
         _, _, raw = await server.call("GET", "/v1/models/org/m")
@@ -193,7 +197,7 @@ async def test_a_model_with_a_slash_is_found_in_both_spellings() -> None:
 
 async def test_an_engines_error_reaches_the_caller_unchanged() -> None:
     error = {"message": "too long", "type": "invalid_request_error", "param": "max_tokens", "code": "too_long"}
-    async with live(a_house(script=answering({"error": error}, 400))) as server, server.client() as client:
+    async with live(script=answering({"error": error}, 400)) as server, server.client() as client:
         with pytest.raises(BadRequestError) as caught:
             await client.chat.completions.create(model=MODEL, messages=SAY)
     assert caught.value.body == error
@@ -201,7 +205,7 @@ async def test_an_engines_error_reaches_the_caller_unchanged() -> None:
 
 async def test_a_refused_upstream_key_is_not_the_callers_fault() -> None:
     said = {"error": {"message": "bad key sk-upstream"}}
-    async with live(a_house(script=answering(said, 401))) as server, server.client() as client:
+    async with live(script=answering(said, 401)) as server, server.client() as client:
         with pytest.raises(InternalServerError) as caught:
             await client.with_options(max_retries=2).chat.completions.create(model=MODEL, messages=SAY)
     assert (caught.value.status_code, caught.value.code) == (502, "upstream_refused")
@@ -210,21 +214,19 @@ async def test_a_refused_upstream_key_is_not_the_callers_fault() -> None:
 
 
 async def test_fifty_callers_are_served_at_once() -> None:
-    waiting = asyncio.Event()
-    house = a_house()
+    all_here = asyncio.Event()
 
     async def script(request: Request) -> Reply | None:
-        if house.interactive.inflight == 50:
-            waiting.set()
-        await waiting.wait()
+        if server.house.interactive.inflight == 50:
+            all_here.set()
+        await all_here.wait()
         return None
 
-    house = a_house(script=script)
-    async with live(house) as server, server.client() as client:
+    async with live(script=script) as server, server.client() as client:
         calls = [client.chat.completions.create(model=MODEL, messages=SAY) for _ in range(50)]
         answers = await asyncio.gather(*calls)
     assert len({request_id(answer) for answer in answers}) == 50
-    assert house.interactive.inflight == 0
+    assert server.house.interactive.inflight == 0
 
 
 async def test_a_chat_without_a_model_says_what_is_missing(server: Live) -> None:
@@ -235,5 +237,5 @@ async def test_a_chat_without_a_model_says_what_is_missing(server: Live) -> None
 
 
 async def test_a_bare_client_needs_no_more_than_its_base_url(server: Live) -> None:
-    async with AsyncOpenAI(base_url=server.url, api_key=SECRET) as client:
+    async with AsyncOpenAI(base_url=server.url, api_key=server.secret) as client:
         assert (await client.models.retrieve(MODEL)).owned_by == "local"
