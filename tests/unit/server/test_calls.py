@@ -157,8 +157,8 @@ class Slow:
 
 async def post_slowly(server: Live) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    head = f"POST {CHAT} HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {server.secret}\r\ncontent-length: {len(BODY)}\r\n\r\n"
-    writer.write(head.encode() + BODY)
+    head = f"POST {CHAT} HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {server.secret}\r\n"
+    writer.write(f"{head}content-length: {len(BODY)}\r\n\r\n".encode() + BODY)
     return reader, writer
 
 
