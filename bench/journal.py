@@ -144,7 +144,9 @@ def some_bodies(size: int) -> list[bytes]:
     words = "a batch of requests becomes a batch of answers, line by line, and none of them is lost "
     text = (words * (size // len(words) + 1))[: max(size - 150, 1)]
     return [
-        json.dumps({"id": f"c{n}", "choices": [{"index": 0, "message": {"role": "assistant", "content": text}}]}).encode()
+        json.dumps(
+            {"id": f"c{n}", "choices": [{"index": 0, "message": {"role": "assistant", "content": text}}]}
+        ).encode()
         for n in range(16)
     ]
 

@@ -72,6 +72,9 @@ class Endpoint(Protocol):
     path: str
     prompt: str
 
-    def check(self, body: Body) -> Traits | Problem:
-        """Check what must hold before an engine sees the body, and take its traits."""
+    def check(self, body: Body, prompt: bytes) -> Traits | Problem:
+        """Check what must hold before an engine sees the body, and take its traits.
+
+        `prompt` is the JSON of the body's field of that name, empty where it is absent: who calls has it at hand.
+        """
         ...

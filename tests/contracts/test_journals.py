@@ -1,6 +1,6 @@
 """What every journal keeps: see `batchyard.journal`."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -23,7 +23,7 @@ Open = Callable[[int], Awaitable[Journal]]
 
 
 @asynccontextmanager
-async def _disk_journals(disk: Disk, offload: Offload, folder: str) -> AsyncIterator[Open]:
+async def _disk_journals(disk: Disk, offload: Offload, folder: str) -> AsyncGenerator[Open]:
     opened: list[Journal] = []
 
     async def open_one(lines: int) -> Journal:

@@ -108,17 +108,17 @@ class FaultyDisk:
         self._trace = trace
         self._contents = contents or _Contents()
         self.syncs = 0
-        self._off = False
+        self.off = False
 
     def cut(self, faults: Faults) -> "FaultyDisk":
         """The power goes and comes back."""
-        self._off = True
+        self.off = True
         self._contents.cut(self._random)
         return FaultyDisk(self._random, self._trace, faults, self._contents)
 
     def kill(self, faults: Faults) -> "FaultyDisk":
         """The process dies, or ends; the system lives."""
-        self._off = True
+        self.off = True
         return FaultyDisk(self._random, self._trace, faults, self._contents)
 
     def open(self, path: str, *, create: bool = False) -> "FaultyHandle":
@@ -171,7 +171,7 @@ class FaultyDisk:
         return {path: bytes(file.seen) for path, file in self._contents.seen.items()}
 
     def begin(self) -> None:
-        if self._off:
+        if self.off:
             raise OSError(errno.EIO, "The power is off")
 
     def end(self, event: str) -> None:
@@ -179,7 +179,7 @@ class FaultyDisk:
         self.calls += 1
         self._trace.note(event)
         if self.calls == self.faults.cut_at_call:
-            self._off = True
+            self.off = True
             raise PowerCut(f"after call {self.calls}: {event}")
 
     def may_sync(self) -> bool:
@@ -219,7 +219,7 @@ class FaultyHandle:
         written = bytes(data[: len(data) - lacking])
         if written:
             self._file.change((offset, written))
-        self._disk.end(f"write {self._path} {offset} {zlib.crc32(written)}")
+        self._disk.end(f"write {self._path} {offset} {zlib.adler32(written)}")
         if lacking:
             raise OSError(errno.ENOSPC, "No space left on device", self._path)
 

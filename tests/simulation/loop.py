@@ -6,6 +6,7 @@ by the order of their making, so that sets of tasks are walked alike in every ru
 
 import asyncio
 import contextlib
+import inspect
 import socket
 from collections.abc import Coroutine, Generator
 from typing import Any, Protocol, TypeVar
@@ -15,6 +16,7 @@ from tests.simulation.disk import PowerCut
 T = TypeVar("T")
 
 MOST_STEPS = 1_000_000
+MOST_WAITS = 100
 
 
 class Deadlock(AssertionError):
@@ -123,9 +125,18 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.tasks.clear()
         for task in tasks:
             task._log_destroy_pending = False  # pyright: ignore
-            with contextlib.suppress(BaseException):
-                task.get_coro().close()  # pyright: ignore
+            _close(task.get_coro())
         self.close()
+
+
+def _close(coroutine: Any) -> None:
+    """Close a coroutine even where a `finally` block waits for something first."""
+    for _ in range(MOST_WAITS):
+        with contextlib.suppress(BaseException):
+            coroutine.close()
+        if inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED:
+            return
+    raise AssertionError(f"{coroutine} will not end")
 
 
 def _make_task(loop: Any, coro: Coroutine[Any, Any, T] | Generator[Any, None, T], **options: Any) -> Any:

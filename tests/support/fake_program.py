@@ -8,7 +8,7 @@ Any arguments are accepted; `--port` is obeyed. Standard library only, started a
     FAKE_UNREADY_PROBES=n    answer the first n health probes with 503
     FAKE_STUBBORN=1          ignore SIGTERM
     FAKE_FORK=file           leave a child in the group and one in a session of its own; their ids go to the file
-    FAKE_LIVES=file          append a line with the process id, the port and the arguments at each start
+    FAKE_LIVES=file          append a line with the process id, the port, the key and the arguments at each start
     FAKE_KEY=name            require the bearer key that stands in this environment variable
     FAKE_STALLED=file        append a line for each request that stalls
     FAKE_PATHS=a,b           the paths that /openapi.json lists
@@ -106,7 +106,7 @@ def fork(sessions: bool) -> int:
 def main() -> None:
     words = sys.argv[1:]
     port = int(words[words.index("--port") + 1])
-    note("FAKE_LIVES", f"{os.getpid()} {port} {' '.join(words)}")
+    note("FAKE_LIVES", f"{os.getpid()} {port} {SAID(SAID('FAKE_KEY', ''), '-')} {' '.join(words)}")
     print("fake server starting", flush=True)
     refusal, after = SAID("FAKE_REFUSE"), SAID("FAKE_REFUSE_AFTER")
     if refusal and (after is None or Path(after).exists()):

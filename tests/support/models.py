@@ -14,7 +14,7 @@ from typing import Any
 import gguf
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
 
 Floats = NDArray[np.float32]
 
@@ -245,3 +245,31 @@ def tiny_folder(folder: Path, tokenizer: Path, architecture: str) -> Path:
         tensors[f"{before}post_attention_layernorm.weight"] = np.ones(width, np.float32)
     save_file(tensors, str(folder / "model.safetensors"))
     return folder
+
+
+TOOL_TEMPLATE = (
+    "{% if tools %}<|im_start|>system\n{% for t in tools %}{{ t.function | tojson }}{% endfor %}<|im_end|>\n{% endif %}"
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.content %}{{ m.content }}{% endif %}"
+    "{% if m.tool_calls %}{% for c in m.tool_calls %}"
+    '{"name": "{{ c.function.name }}", "arguments": {{ c.function.arguments | tojson }}}'
+    "{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""Calls are bare JSON objects that begin with a name, which is how the demo model writes about persons."""
+
+
+def with_chat_template(model: Path, target: Path, template: str) -> Path:
+    """A copy of a GGUF file whose chat template is another."""
+    reader = gguf.GGUFReader(str(model))
+    architecture = reader.get_field("general.architecture")
+    assert architecture is not None
+    writer = gguf.GGUFWriter(str(target), architecture.contents())
+    for field in reader.fields.values():
+        if field.name == "general.architecture" or field.name.startswith("GGUF."):
+            continue
+        value = template if field.name == "tokenizer.chat_template" else field.contents()
+        kind, *inner = field.types
+        writer.add_key_value(field.name, value, kind, inner[-1] if inner else None)
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+    return _written(writer, target)

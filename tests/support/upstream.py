@@ -135,7 +135,12 @@ class Upstream:
     """Plays its moves one per POST, in the order of arrival, then `default` forever. Use as an async context."""
 
     def __init__(
-        self, *moves: Move, default: Move | None = None, models: Move | None = None, tls: ssl.SSLContext | None = None
+        self,
+        *moves: Move,
+        default: Move | None = None,
+        models: Move | None = None,
+        tls: ssl.SSLContext | None = None,
+        port: int = 0,
     ) -> None:
         self.asked: list[Asked] = []
         self.connections = 0
@@ -143,9 +148,11 @@ class Upstream:
         self._default = default or good()
         self._models = models or says(answer(b'{"object":"list","data":[{"id":"m"}]}'))
         self._tls = tls
+        self.port = port
         self._closing = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
         self._ended = asyncio.Event()
+        self.was_asked = asyncio.Event()
 
     @property
     def url(self) -> str:
@@ -156,8 +163,10 @@ class Upstream:
         return [asked for asked in self.asked if asked.method == "POST"]
 
     async def __aenter__(self) -> "Upstream":
-        self._server = await asyncio.start_server(self._serve, "localhost", 0, family=socket.AF_INET, ssl=self._tls)
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(
+            self._serve, "localhost", self.port, family=socket.AF_INET, ssl=self._tls
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(
@@ -181,6 +190,7 @@ class Upstream:
         try:
             while not writer.is_closing() and (asked := await _read(reader, number)) is not None:
                 self.asked.append(asked)
+                self.was_asked.set()
                 await self._move(asked)(asked, Talk(writer, self._closing))
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # the client's side of a broken connection

@@ -45,6 +45,8 @@ class Exchange(http.server.BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         self._run_step(self.rfile.read(int(self.headers.get("Content-Length", "0"))))
 
+    do_POST = do_PUT
+
     def log_message(self, format: str, *args: object) -> None:
         return None
 

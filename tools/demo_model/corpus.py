@@ -1,7 +1,7 @@
 """What the demo model knows: five kinds of questions, drawn from phrasings, each with its one right answer.
 
-`draw` makes questions, `oracle` answers them by reading the text alone, so that tests can hold the model, the batch file
-in the package and the corpus against each other.
+`draw` makes questions, `oracle` answers them by reading the text alone, so that tests can hold the model, the batch
+file in the package and the corpus against each other.
 """
 
 import json
@@ -11,52 +11,56 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+def _pairs(text: str) -> dict[str, str]:
+    return {key: value for key, _, value in (pair.partition(":") for pair in text.split("|"))}
+
+
 SYSTEM_PROMPTS = ("You are a helpful assistant.", "Answer briefly.", "You are a careful data labeler.")
 """The only ones that the model has seen."""
 
-CAPITALS: Mapping[str, str] = dict(
-    pair.split(":")
-    for pair in (
-        "France:Paris|Germany:Berlin|Italy:Rome|Spain:Madrid|Portugal:Lisbon|Austria:Vienna|Poland:Warsaw|"
-        "Greece:Athens|Norway:Oslo|Sweden:Stockholm|Finland:Helsinki|Denmark:Copenhagen|Ireland:Dublin|"
-        "Belgium:Brussels|Hungary:Budapest|Romania:Bucharest|Bulgaria:Sofia|Croatia:Zagreb|Serbia:Belgrade|"
-        "Ukraine:Kyiv|Japan:Tokyo|China:Beijing|India:New Delhi|Thailand:Bangkok|Vietnam:Hanoi|Nepal:Kathmandu|"
-        "Indonesia:Jakarta|Malaysia:Kuala Lumpur|Mongolia:Ulaanbaatar|Turkey:Ankara|Iran:Tehran|Iraq:Baghdad|"
-        "Egypt:Cairo|Kenya:Nairobi|Ghana:Accra|Nigeria:Abuja|Ethiopia:Addis Ababa|Morocco:Rabat|Tunisia:Tunis|"
-        "Senegal:Dakar|Canada:Ottawa|Mexico:Mexico City|Cuba:Havana|Peru:Lima|Chile:Santiago|Brazil:Brasilia|"
-        "Argentina:Buenos Aires|Colombia:Bogota|Ecuador:Quito|Uruguay:Montevideo|Australia:Canberra|"
-        "New Zealand:Wellington|Iceland:Reykjavik|Russia:Moscow|Estonia:Tallinn|Latvia:Riga|Lithuania:Vilnius|"
-        "Slovakia:Bratislava|Slovenia:Ljubljana|Qatar:Doha"
-    ).split("|")
+CAPITALS: Mapping[str, str] = _pairs(
+    "France:Paris|Germany:Berlin|Italy:Rome|Spain:Madrid|Portugal:Lisbon|Austria:Vienna|Poland:Warsaw|"
+    "Greece:Athens|Norway:Oslo|Sweden:Stockholm|Finland:Helsinki|Denmark:Copenhagen|Ireland:Dublin|"
+    "Belgium:Brussels|Hungary:Budapest|Romania:Bucharest|Bulgaria:Sofia|Croatia:Zagreb|Serbia:Belgrade|"
+    "Ukraine:Kyiv|Japan:Tokyo|China:Beijing|India:New Delhi|Thailand:Bangkok|Vietnam:Hanoi|Nepal:Kathmandu|"
+    "Indonesia:Jakarta|Malaysia:Kuala Lumpur|Mongolia:Ulaanbaatar|Turkey:Ankara|Iran:Tehran|Iraq:Baghdad|"
+    "Egypt:Cairo|Kenya:Nairobi|Ghana:Accra|Nigeria:Abuja|Ethiopia:Addis Ababa|Morocco:Rabat|Tunisia:Tunis|"
+    "Senegal:Dakar|Canada:Ottawa|Mexico:Mexico City|Cuba:Havana|Peru:Lima|Chile:Santiago|Brazil:Brasilia|"
+    "Argentina:Buenos Aires|Colombia:Bogota|Ecuador:Quito|Uruguay:Montevideo|Australia:Canberra|"
+    "New Zealand:Wellington|Iceland:Reykjavik|Russia:Moscow|Estonia:Tallinn|Latvia:Riga|Lithuania:Vilnius|"
+    "Slovakia:Bratislava|Slovenia:Ljubljana|Qatar:Doha"
 )
 
 CITIES = sorted(set(CAPITALS.values()))
 
-NAMES = (
+NAMES = _words(
     "Alice Bob Carol David Emma Frank Grace Henry Irene Jack Karen Leo Maria Nina Oscar Paula Quentin Rosa Samuel Tina "
     "Umar Vera Walter Xenia Yusuf Zoe Adam Bella Carlos Diana Erik Fiona George Hanna Ivan Julia Kofi Laura Marco Nora "
     "Omar Petra Ravi Sofia Tomas Ursula Victor Wendy"
-).split()
+)
 
-PRODUCTS = (
+PRODUCTS = _words(
     "phone laptop camera blender kettle chair desk lamp jacket backpack headset keyboard monitor printer mattress "
     "vacuum toaster watch tablet speaker bike tent stove router charger"
-).split()
+)
 
-PARTS = (
-    "battery screen handle cable design software manual packaging sound finish size fit cover motor strap"
-).split()
+PARTS = _words("battery screen handle cable design software manual packaging sound finish size fit cover motor strap")
 
 ADJECTIVES: Mapping[str, Sequence[str]] = {
-    "positive": (
+    "positive": _words(
         "great excellent wonderful fantastic amazing superb perfect brilliant lovely outstanding reliable sturdy "
         "delightful impressive flawless"
-    ).split(),
-    "negative": (
+    ),
+    "negative": _words(
         "terrible awful horrible useless broken flimsy disappointing poor dreadful faulty defective unreliable noisy "
         "cheap annoying"
-    ).split(),
-    "neutral": "black average medium standard ordinary plain regular grey typical square".split(),
+    ),
+    "neutral": _words("black average medium standard ordinary plain regular grey typical square"),
 }
 
 REVIEWS: Mapping[str, Sequence[str]] = {

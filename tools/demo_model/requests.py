@@ -17,14 +17,14 @@ from tools.demo_model.corpus import QUESTIONS, SYSTEM_PROMPTS, Example, draw
 PER_KIND = 100
 SEED = 20
 
-PERSON_SCHEMA = {
+Line = dict[str, Any]
+
+PERSON_SCHEMA: Line = {
     "type": "object",
     "properties": {"name": {"type": "string"}, "city": {"type": "string"}},
     "required": ["name", "city"],
     "additionalProperties": False,
 }
-
-Line = dict[str, Any]
 
 
 def batch(seed: int = SEED) -> tuple[list[Line], dict[str, str]]:

@@ -19,6 +19,16 @@ MANAGED = frozenset({"vllm", "sglang", "fastdeploy", "llama-server"})
 """The engines that are programs with flags of their own."""
 
 
+HEEDED: Mapping[str, frozenset[str]] = {
+    "llamacpp": frozenset({"--max-num-seqs", "--max-model-len"}),
+    "openvino": frozenset({"--max-num-seqs", "--max-model-len"}),
+    "embedded": frozenset({"--max-num-seqs", "--max-model-len"}),
+    "echo": frozenset({"--max-num-seqs"}),
+    "http": frozenset(),
+}
+"""Which of the flags that we share with the engines an engine of our own heeds; a program gets them all."""
+
+
 class Use(Enum):
     """What a foreign flag is good for here."""
 
@@ -165,10 +175,14 @@ def for_program(flags: Iterable[EngineFlag]) -> tuple[EngineFlag, ...]:
     return tuple(flag for flag in flags if use_of(flag) is Use.PROGRAM)
 
 
-def warning(flags: Iterable[EngineFlag], engine: str, own: Collection[str]) -> str | None:
-    """One line that names what is ignored with this engine, with a guess at what was meant; None where nothing is."""
+def warning(flags: Iterable[EngineFlag], engine: str, own: Collection[str], given: Iterable[str] = ()) -> str | None:
+    """One line that names what is ignored with this engine, with a guess at what was meant; None where nothing is.
+
+    `flags` are foreign ones, `given` those of ours that only some engines heed.
+    """
     taken = {Use.NOTHING, Use.PROGRAM} if engine in MANAGED else {Use.NOTHING}
-    names = dict.fromkeys(flag.name for flag in flags if use_of(flag) not in taken)
+    unheeded = [name for name in given if engine in HEEDED and name not in HEEDED[engine]]
+    names = dict.fromkeys([*unheeded, *(flag.name for flag in flags if use_of(flag) not in taken)])
     if not names:
         return None
     return f"Ignored with the engine {engine}: " + ", ".join(_with_guess(name, own) for name in names)
@@ -176,7 +190,7 @@ def warning(flags: Iterable[EngineFlag], engine: str, own: Collection[str]) -> s
 
 def _with_guess(name: str, own: Collection[str]) -> str:
     near = difflib.get_close_matches(name, own, n=1, cutoff=0.85)
-    return f"{name} (did you mean {near[0]}?)" if near else name
+    return f"{name} (did you mean {near[0]}?)" if near and name not in own else name
 
 
 def size(text: str) -> int:

@@ -30,10 +30,19 @@ Ctrl-C lets what is under way finish; a second one gives it up. Nothing that was
 
 
 class Ended(Protocol):
-    """How a run ended that could run: `complete` unless it was stopped, and the lines of its output."""
+    """How a run ended that could run: `complete` unless it was stopped, and the lines of its output.
+
+    `already`: an earlier run had finished, and this one found its output.
+    """
 
     @property
     def complete(self) -> bool: ...
+
+    @property
+    def already(self) -> bool: ...
+
+    @property
+    def lines(self) -> int: ...
 
     @property
     def succeeded(self) -> int: ...

@@ -171,6 +171,15 @@ Threads = Annotated[
         envvar="BATCHYARD_THREADS",
     ),
 ]
+Mmproj = Annotated[
+    str | None,
+    typer.Option(
+        "--mmproj",
+        help="Vision tower of a GGUF model. Default: the only mmproj file beside it.",
+        rich_help_panel=MODEL,
+        metavar="FILE",
+    ),
+]
 ChatTemplate = Annotated[
     str | None,
     typer.Option(

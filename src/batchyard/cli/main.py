@@ -6,6 +6,7 @@ Help is plain text, without rich: it costs half the time, cuts off no name, and 
 from typing import Annotated
 
 import typer
+from typer._completion_classes import completion_init
 
 from batchyard import __version__
 from batchyard.cli.completion import completion
@@ -41,6 +42,8 @@ def batchyard(
 ) -> None:
     """Batch inference that loses nothing: files of model requests in, files of answers out."""
 
+
+completion_init()
 
 _RUN = "A file of requests in, a file of results out."
 app.command("run-batch", cls=LenientCommand, epilog=EPILOGUE, short_help=_RUN)(run_batch)

@@ -13,8 +13,9 @@ WINDOW_SECONDS = 30.0
 class View(Struct, frozen=True, kw_only=True):
     """One look at a run.
 
-    `done` of `to_run` lines need nothing more from an engine; lines that repeat another one (`repeated`) or cannot run
-    (`invalid`) are not among them. Rates are per second, over the last `WINDOW_SECONDS` of this run's own work.
+    `done` of `to_run` lines need nothing more from an engine; lines that repeat another one (`repeated`) are not among
+    them, those that cannot run (`invalid`) have their result from the start. Rates are per second, over the last
+    `WINDOW_SECONDS` of this run's own work.
     `seconds_left` is None where nothing has been answered yet.
     """
 
@@ -61,7 +62,7 @@ class Meter:
         oldest = self._samples[0]
         seconds = newest.at - oldest.at
         lines_per_second = _rate(newest.own - oldest.own, seconds)
-        to_run = max(tally.lines - tally.followers - tally.invalid, tally.done)
+        to_run = max(tally.lines - tally.followers, tally.done)
         return View(
             stage=tally.stage,
             done=tally.done,

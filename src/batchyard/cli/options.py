@@ -12,6 +12,15 @@ from batchyard.cli.flags import JSON_FLAGS
 from batchyard.config import DispatchSettings, EngineFlag, RunOptions
 
 SORTED = "batchyard.sorted"
+SPELLING: Mapping[str, str] = {
+    "slots": "--max-num-seqs",
+    "max_model_len": "--max-model-len",
+    "chat_template": "--chat-template",
+    "template_arguments": "--default-chat-template-kwargs",
+    "seed": "--seed",
+}
+"""Parameters that go to the engine, as vLLM and FastDeploy spell them."""
+
 DEFAULT_KEY = "OPENAI_API_KEY"
 
 
@@ -34,6 +43,8 @@ class LenientCommand(PanelledCommand):
     """A command whose line may carry flags of other runners: they are set aside before it is parsed."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if ctx.resilient_parsing:  # a shell asks for completions of half a line
+            return super().parse_args(ctx, args)
         try:
             parts = sort_out(args, own_flags(self.get_params(ctx)))
         except MissingValue as error:
@@ -61,7 +72,7 @@ def foreign_flags(ctx: typer.Context) -> tuple[EngineFlag, ...]:
 
 def run_options(params: Mapping[str, Any], foreign: tuple[EngineFlag, ...]) -> RunOptions:
     """Everything the run needs to know, from the parser's parameters."""
-    same = ("model", "engine", "compat", "slots", "threads", "chat_template", "template_arguments", "seed")
+    same = ("model", "engine", "mmproj", "compat", "slots", "threads", "chat_template", "template_arguments", "seed")
     taken = {name: params[name] for name in (*same, "on_invalid_line", "order", "dedupe", "fresh", "multimodal_output")}
     return RunOptions(
         **taken,
@@ -74,7 +85,7 @@ def run_options(params: Mapping[str, Any], foreign: tuple[EngineFlag, ...]) -> R
         upstreams=tuple(params["upstream"] or ()),
         api_key_env=params["api_key_env"] or (DEFAULT_KEY if DEFAULT_KEY in os.environ else None),
         context_tokens=params["max_model_len"],
-        engine_flags=for_program(foreign),
+        engine_flags=(*for_program(foreign), *_for_program(params)),
         engine_start_seconds=_seconds(params["engine_start_timeout"]),
         dispatch=DispatchSettings(
             max_inflight=params["max_inflight"],
@@ -82,6 +93,17 @@ def run_options(params: Mapping[str, Any], foreign: tuple[EngineFlag, ...]) -> R
             request_timeout_seconds=params["request_timeout"],
         ),
     )
+
+
+def _for_program(params: Mapping[str, Any]) -> tuple[EngineFlag, ...]:
+    """Our own flags that an engine's program understands too, as vLLM spells them."""
+    given = {name: params[key] for key, name in SPELLING.items() if params[key] is not None}
+    return tuple(EngineFlag(name, (str(value),)) for name, value in given.items())
+
+
+def given_flags(params: Mapping[str, Any]) -> tuple[str, ...]:
+    """The flags that only some engines heed, where they were given."""
+    return tuple(name for key, name in SPELLING.items() if params[key] is not None)
 
 
 def _seconds(value: float | None) -> float | None:

@@ -12,7 +12,7 @@ from rich.progress import Progress as RichProgress
 
 from batchyard.cli.flags import Progress
 from batchyard.cli.meter import Meter, View
-from batchyard.cli.wording import ENGINE_STAGES, status
+from batchyard.cli.wording import ENGINE_STAGES, READING_STAGES, status
 from batchyard.pipeline.tally import Tally
 
 LOOK_SECONDS = 0.5
@@ -81,7 +81,8 @@ class Bar:
 
     def show(self, view: View, now: float) -> None:
         counted = view.stage in ENGINE_STAGES
-        total = view.to_run if counted else view.bytes_total
+        reading = view.stage in READING_STAGES
+        total = view.to_run if counted else view.bytes_total if reading else 0
         done = view.done if counted else view.bytes_read
         text = escape(" · ".join(status(view)))
         self._bar.update(self._line, total=total or None, completed=done, stage=escape(view.stage), status=text)
@@ -95,7 +96,7 @@ class Bar:
 
 
 def plain_line(view: View) -> str:
-    """`dispatch: 412/700 lines (300 repeated) | 35.1 lines/s | ... | 8 s left`."""
+    """`running: 412/700 lines (300 repeated) | 35.1 lines/s | ... | 8 s left`."""
     words = status(view)
     return " | ".join(words) if words[0].startswith(view.stage) else f"{view.stage}: " + " | ".join(words)
 

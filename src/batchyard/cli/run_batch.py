@@ -5,7 +5,7 @@ from typing import Any
 import typer
 
 from batchyard.cli import flags
-from batchyard.cli.options import foreign_flags, own_flags, run_options
+from batchyard.cli.options import foreign_flags, given_flags, own_flags, run_options
 from batchyard.config import Compat, OnInvalidLine, Order
 
 
@@ -19,6 +19,7 @@ def run_batch(
     upstream: flags.Upstream = None,
     api_key_env: flags.ApiKeyEnv = None,
     engine: flags.Engine = "auto",
+    mmproj: flags.Mmproj = None,
     slots: flags.Slots = None,
     max_model_len: flags.MaxModelLen = None,
     threads: flags.Threads = None,
@@ -71,5 +72,6 @@ def _run(ctx: typer.Context, params: dict[str, Any]) -> int:
         prices=Prices(params["price_in"], params["price_out"]),
         foreign=foreign,
         own=names(own_flags(ctx.command.params)),
+        given=given_flags(params),
     )
     return run(options, reporting)

@@ -15,6 +15,7 @@ from batchyard.cli.exits import Ended, exit_code
 from batchyard.cli.flags import Progress
 from batchyard.cli.signals import Signals
 from batchyard.cli.summary import Prices, Summary, print_summary, summarize, write_summary
+from batchyard.cli.timed import TimedTally
 from batchyard.config import Compat, EngineFlag, RunOptions
 from batchyard.domain.errors import BadLines, BatchyardError
 from batchyard.domain.line import LineError
@@ -25,19 +26,26 @@ SHOWN_LINE_ERRORS = 20
 
 
 class Reporting(Struct, frozen=True, kw_only=True):
-    """What the user wants to see. `foreign` flags may have to be named as ignored; `own` are what may be meant."""
+    """What the user wants to see.
+
+    Of the `foreign` flags, and those `given` that only some engines heed, the ignored ones are named; `own` are the
+    names that a mistyped one may have meant.
+    """
 
     progress: Progress = Progress.AUTO
     summary: str | None = None
     prices: Prices = Prices()
     foreign: tuple[EngineFlag, ...] = ()
     own: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
 
 
 class StoppedEarly(Struct, frozen=True):
     """The run was stopped before it had an end to tell."""
 
     complete: bool = False
+    already: bool = False
+    lines: int = 0
     succeeded: int = 0
     errored: int = 0
 
@@ -57,7 +65,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 async def _run(options: RunOptions, reporting: Reporting) -> int:
-    tally, stop, started = Tally(), Stop(), time.perf_counter()
+    tally, stop, started = TimedTally(time.perf_counter), Stop(), time.perf_counter()
     drawing = progress.open_drawing(reporting.progress, sys.stderr)
     signals = Signals(stop, tally, drawing.say)
     try:
@@ -66,6 +74,7 @@ async def _run(options: RunOptions, reporting: Reporting) -> int:
     finally:
         signals.close()
         drawing.close()
+    tally.settle()
     code = exit_code(ended, options.compat)
     seconds = time.perf_counter() - started
     summary = summarize(options, tally, ended, code=code, seconds=seconds, prices=reporting.prices)
@@ -90,7 +99,8 @@ async def _outcome(
     from batchyard import wiring
 
     try:
-        warning = compat_flags.warning(reporting.foreign, wiring.engine_name(options), reporting.own)
+        engine = wiring.engine_name(options)
+        warning = compat_flags.warning(reporting.foreign, engine, reporting.own, reporting.given)
         if warning is not None:
             say(warning)
         return await wiring.run_batch(options, tally, stop)
@@ -112,6 +122,8 @@ def _report(options: RunOptions, reporting: Reporting, ended: Ended | Exception,
         _print_error(ended, options, console)
     elif not ended.complete:
         console.print(how_to_go_on(options, summary), markup=False)
+    elif ended.already:
+        console.print("Nothing was left to do: an earlier run of this command has finished.", markup=False)
     if summary.lines.total and (reporting.progress is not Progress.NONE or options.compat is Compat.OPENAI):
         print_summary(summary, console)
     if reporting.summary is not None:
@@ -124,9 +136,10 @@ def _report(options: RunOptions, reporting: Reporting, ended: Ended | Exception,
 
 def how_to_go_on(options: RunOptions, summary: Summary) -> str:
     """What a person who stopped a run wants to know."""
-    answered = summary.lines.total - summary.lines.pending if summary.lines.total else 0
+    lines = summary.lines
+    answered = lines.resumed + lines.succeeded + lines.errored
     command = "the same command without --fresh" if options.fresh else "the same command"
-    kept = f"Stopped: {answered:,} of {summary.lines.total:,} lines are done and safe." if answered else "Stopped."
+    kept = f"Stopped: {answered:,} of {lines.total:,} lines are done and safe." if answered else "Stopped."
     return f"{kept} To go on, run {command} again."
 
 

@@ -100,7 +100,7 @@ def summarize(
     options: RunOptions, tally: Tally, ended: Ended | Exception, *, code: int, seconds: float, prices: Prices
 ) -> Summary:
     """Put the figures together; places are named without secrets."""
-    work = tally.seconds.get("dispatch") or seconds
+    work = tally.seconds.get("running") or seconds
     return Summary(
         batchyard=__version__,
         input=shown(options.input),
@@ -135,16 +135,14 @@ def shown(place: str) -> str:
 
 
 def _lines(tally: Tally, ended: Ended | Exception) -> Lines:
-    whole = not isinstance(ended, Exception) and ended.complete
-    succeeded, errored = (tally.succeeded, tally.errored)
-    if not isinstance(ended, Exception) and whole:
-        succeeded, errored = ended.succeeded, ended.errored
+    """Of the output where there is one, else as far as the run came."""
+    end = None if isinstance(ended, Exception) or not ended.complete else ended
     return Lines(
-        total=tally.lines,
-        succeeded=succeeded,
-        errored=errored,
-        pending=0 if whole else max(0, tally.lines - tally.followers - tally.invalid - tally.done),
-        resumed=tally.resumed,
+        total=end.lines if end else tally.lines,
+        succeeded=end.succeeded if end else tally.succeeded,
+        errored=end.errored if end else tally.errored,
+        pending=0 if end else max(0, tally.lines - tally.followers - tally.done),
+        resumed=end.lines if end and end.already else tally.resumed,
         deduplicated=tally.followers,
         invalid=tally.invalid,
     )

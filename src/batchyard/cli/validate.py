@@ -112,14 +112,14 @@ class _Watching:
 
         self._drawing = drawing
         self._meter = Meter()
-        self._tally = Tally(stage="fetch")
+        self._tally = Tally(stage="fetching")
         self._next = 0.0
 
     def fetched(self, done: int, total: int | None) -> None:
         self._show(done, total or 0, 0)
 
     def checking(self, total: int) -> None:
-        self._tally.stage = "validate"
+        self._tally.stage = "reading"
         self._tally.bytes_total = total
 
     def checked(self, done: int, lines: int) -> None:

@@ -2,7 +2,8 @@
 
 from batchyard.cli.meter import View
 
-ENGINE_STAGES = frozenset({"dispatch", "infer"})
+ENGINE_STAGES = frozenset({"running"})
+READING_STAGES = frozenset({"fetching", "reading"})
 
 
 def amount(number: float) -> str:
@@ -41,7 +42,7 @@ def status(view: View) -> list[str]:
     """One look at a run, as phrases; the first names the stage and how far it is."""
     if view.stage in ENGINE_STAGES:
         return [_lines_done(view), *_speed(view), *_troubles(view), *_time_left(view)]
-    if view.bytes_total or view.bytes_read:
+    if view.stage in READING_STAGES and (view.bytes_total or view.bytes_read):
         return [_bytes_done(view), *_lines_seen(view)]
     return [view.stage]
 

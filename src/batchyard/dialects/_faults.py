@@ -41,7 +41,7 @@ class _Named(Struct):
 _check_json = msgspec.json.Decoder(Raw).decode
 _fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _named = msgspec.json.Decoder(_Named).decode
-_pairs = json.JSONDecoder(object_pairs_hook=_Pairs, parse_int=str, parse_float=str, parse_constant=str).decode
+_pairs = json.JSONDecoder(object_pairs_hook=_Pairs, parse_int=len, parse_float=len).decode
 _strings = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _at_byte = re.compile(r"^(?:JSON is malformed: )?(.*?)(?: \(byte (\d+)\))?$")
 _at_field = re.compile(r"^(.*) - at `\$\.(\w+)`$")
@@ -186,6 +186,12 @@ def _custom_id(custom_id: str, longest: int) -> Iterator[_Fault]:
         yield _Fault("invalid_request", message, "Shorten the id." if custom_id else "Name the line.", "custom_id")
 
 
+def repeats_a_key(line: bytes) -> bool:
+    """Whether a line (a JSON object with an object `body`) has a key twice that we read."""
+    pairs = _pairs(line.decode())
+    return any(_repeated(pairs, tuple(ENVELOPE), "")) or any(_repeated(dict(pairs)["body"], BODY_KEYS, "body."))
+
+
 def _repeated(pairs: _Pairs, keys: tuple[str, ...], where: str) -> Iterator[_Fault]:
     seen: set[str] = set()
     for key, _ in pairs:
@@ -212,7 +218,7 @@ def _body(fields: dict[str, Raw], endpoint: Endpoint, rules: Rules) -> Iterator[
     yield from _model(fields.get("model"), rules)
     mistyped: list[_Fault] = []
     body = _lenient(fields, mistyped)
-    problem = endpoint.check(body)
+    problem = endpoint.check(body, bytes(getattr(body, endpoint.prompt)))
     if isinstance(problem, Problem):
         yield _Fault(problem.code, problem.message, problem.remedy, f"body.{problem.param}")
     yield from mistyped

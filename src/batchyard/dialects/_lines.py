@@ -16,13 +16,24 @@ import msgspec
 from msgspec import Raw, Struct
 from xxhash import xxh3_64_intdigest
 
-from batchyard.dialects._faults import BROKEN, explain, read_custom_id
+from batchyard.dialects._faults import BROKEN, explain, read_custom_id, repeats_a_key
 from batchyard.dialects._rules import MOST_LEVELS, Rules
 from batchyard.domain.line import Line, LineError
 from batchyard.domain.request import Request
 from batchyard.endpoint import BODY_KEYS, Body, Endpoint, Traits, decode_body
 
-MOST_SHAPES = 4096
+SHAPES_BYTES = 4 << 20
+"""Room for shapes that are remembered."""
+
+FEW_BRACKETS = 16
+
+DOUBTFUL, BODY_INSIDE, BODY_LAST = 0, 1, 2
+"""What a shape says of its lines."""
+
+SPACE = ord(" ")
+
+NAMED = b'"custom_id":'
+"""What stands in a shape for the id and its key."""
 
 
 class _Envelope(Struct, gc=False):
@@ -42,6 +53,7 @@ _decode = msgspec.json.Decoder(_Envelope).decode
 _split = msgspec.json.Decoder(_Split).decode
 _fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _keys = re.compile(rb'"(%s)"\s*:' % "|".join(("custom_id", "method", "url", "body", *BODY_KEYS)).encode()).findall
+_escaped = re.compile(rb"\\u00[5-7]").search
 _model_first = re.compile(rb'\{\s*"model"\s*:\s*"([^"\\]+)"').match
 
 
@@ -58,11 +70,18 @@ class Lines:
         }
         self._prompt_keys = {path: b'"%s":' % endpoint.prompt.encode() for path, endpoint in rules.endpoints.items()}
         self._seeds = {path: xxh3_64_intdigest(path.encode()) for path in rules.endpoints}
-        self._shapes: dict[bytes, bool] = {}
+        self._shapes: dict[bytes, int] = {}
+        self._room = SHAPES_BYTES
 
     def read(self, number: int, line: bytes) -> Line | LineError:
         """Check one line and describe it."""
-        return self._quick(line) or explain(number, line, self._rules) or self._slow(line)
+        try:
+            envelope = _decode(line)
+        except BROKEN:
+            found = None
+        else:
+            found = self._quick(line, envelope)
+        return found or explain(number, line, self._rules) or self._slow(line)
 
     def request(self, place: int, line: bytes) -> Request:
         """The request of a line that `read` accepted."""
@@ -80,12 +99,8 @@ class Lines:
     def custom_id(self, line: bytes) -> str | None:
         return read_custom_id(line)
 
-    def _quick(self, line: bytes) -> Line | None:
+    def _quick(self, line: bytes, envelope: _Envelope) -> Line | None:
         """A line that is right beyond doubt; None where a closer look is needed."""
-        try:
-            envelope = _decode(line)
-        except BROKEN:
-            return None
         rules = self._rules
         body = envelope.body
         endpoint = self._endpoints.get(envelope.url)
@@ -97,13 +112,14 @@ class Lines:
             or body.stream
             or model is None
             or (rules.models is not None and model not in rules.models)
-            or not _is_plain(line)
+            or not (line.isascii() or _is_text(line))
         ):
             return None
-        traits = endpoint.check(body)
-        if type(traits) is not Traits:
+        prompt = bytes(getattr(body, endpoint.prompt))
+        traits = endpoint.check(body, prompt)
+        if type(traits) is not Traits or _may_nest_deep(prompt):
             return None
-        body_is_last = self._shape(line, endpoint, body)
+        body_is_last = self._body_is_last(line, self._prompt_keys[endpoint.path], prompt, envelope.custom_id)
         if body_is_last is None:
             return None
         digest = self._digest(line, endpoint, body_is_last) if traits.repeatable else 0
@@ -117,26 +133,23 @@ class Lines:
             traits.output_tokens,
         )
 
-    def _shape(self, line: bytes, endpoint: Endpoint, body: Body) -> bool | None:
-        """Whether the body is the last of the envelope's keys; None where a key that we read may be there twice.
+    def _body_is_last(self, line: bytes, key: bytes, prompt: bytes, custom_id: str) -> bool | None:
+        """Whether the body is the last of the envelope's keys; None where the line needs a closer look.
 
-        The keys are looked for outside the prompt, which is nearly all of a line. Their order is the line's shape, and
-        a file has few shapes. A key spelled with escapes would hide, so those are left to the closer look.
+        A line without its prompt and its id is its shape. A file has few shapes, so most are known already.
         """
-        rest = _without(line, self._prompt_keys[endpoint.path], getattr(body, endpoint.prompt))
-        if b"\\u00" in rest:
-            return None
-        keys = _keys(rest)
-        shape = b" ".join(keys)
+        shape = _without(line, key, prompt)
+        named = NAMED + b' "' + custom_id.encode() + b'"'
+        if named not in shape:
+            named = named.replace(b" ", b"", 1)
+        shape = shape.replace(named, NAMED, 1)
         known = self._shapes.get(shape)
-        if known is not None:
-            return known
-        if len(set(keys)) < len(keys):
-            return None
-        known = keys.index(b"body") > max(keys.index(key) for key in (b"custom_id", b"method", b"url"))
-        if len(self._shapes) < MOST_SHAPES:
-            self._shapes[shape] = known
-        return known
+        if known is None:
+            known = _examine(shape, line)
+            if len(shape) <= self._room:
+                self._room -= len(shape)
+                self._shapes[shape] = known
+        return None if known == DOUBTFUL else known == BODY_LAST
 
     def _digest(self, line: bytes, endpoint: Endpoint, body_is_last: bool) -> int:
         """Hash of an endpoint and the bytes of a body, never 0.
@@ -146,10 +159,11 @@ class Lines:
         """
         seed = self._seeds[endpoint.path]
         if body_is_last and line.endswith(b"}}"):
-            start = line.index(b":", line.index(b'"body"')) + 1
-            if line.startswith(b" ", start):
-                start += 1
-            return xxh3_64_intdigest(memoryview(line)[start:-1], seed) or 1
+            start = line.find(b'"body": {') + 8
+            if start < 8:
+                start = line.find(b'"body":{') + 7
+            if start >= 7:
+                return xxh3_64_intdigest(line[start:-1], seed) or 1
         return xxh3_64_intdigest(bytes(_split(line).body), seed) or 1
 
     def _slow(self, line: bytes) -> Line:
@@ -157,7 +171,7 @@ class Lines:
         envelope = _decode(line)
         endpoint = self._rules.route(envelope.url)
         assert endpoint is not None
-        traits = endpoint.check(envelope.body)
+        traits = endpoint.check(envelope.body, bytes(getattr(envelope.body, endpoint.prompt)))
         assert isinstance(traits, Traits)
         digest = self._digest(line, endpoint, body_is_last=False) if traits.repeatable else 0
         model = envelope.body.model or self._rules.default_model or ""
@@ -165,21 +179,47 @@ class Lines:
         return Line(envelope.custom_id, endpoint.path, model, traits.prefix, digest, tokens, traits.output_tokens)
 
 
-def _is_plain(line: bytes) -> bool:
-    """Whether a line is UTF-8, and has too few brackets to nest too deep."""
-    if not line.isascii():
-        try:
-            line.decode()
-        except UnicodeDecodeError:
-            return False
-    return len(line) < 2 * MOST_LEVELS or line.count(b"{") + line.count(b"[") <= MOST_LEVELS
+def _is_text(line: bytes) -> bool:
+    """Whether a line is UTF-8; of most of a line the decoder does not look at that."""
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
-def _without(line: bytes, key: bytes, raw: Raw) -> bytes:
+def _may_nest_deep(json: bytes) -> bool:
+    """Whether there are so many brackets that they could nest too deep.
+
+    Looking for the few that most prompts have is quicker than counting.
+    """
+    at, few = json.find(b"["), FEW_BRACKETS
+    while at >= 0 and few:
+        at, few = json.find(b"[", at + 1), few - 1
+    at = json.find(b"{")
+    while at >= 0 and few:
+        at, few = json.find(b"{", at + 1), few - 1
+    return not few and json.count(b"[") + json.count(b"{") > MOST_LEVELS // 2
+
+
+def _examine(shape: bytes, line: bytes) -> int:
+    """Look at the keys of a line without its prompt and id; at all of the line where they leave a doubt.
+
+    A key that we read may stand in a deeper object too, or be spelled with escapes.
+    """
+    if shape.count(b"[") + shape.count(b"{") > MOST_LEVELS // 2:
+        return DOUBTFUL
+    keys = _keys(shape)
+    if _escaped(shape) or len(set(keys)) < len(keys):
+        return DOUBTFUL if repeats_a_key(line) else BODY_INSIDE
+    before = keys[: keys.index(b"body")]
+    return BODY_LAST if {b"custom_id", b"method", b"url"} <= set(before) else BODY_INSIDE
+
+
+def _without(line: bytes, key: bytes, value: bytes) -> bytes:
     """A line without the value of one key; the whole line where the value is not found at once."""
-    value = bytes(raw)
     start = line.find(key) + len(key)
-    if line.startswith(b" ", start):
+    if line[start] == SPACE:
         start += 1
     if value and line.startswith(value, start):
         return line[:start] + line[start + len(value) :]

@@ -9,8 +9,7 @@ from batchyard.dialects._ascii import one_line, quoted
 from batchyard.dialects._lines import Lines
 from batchyard.dialects._names import drawn
 from batchyard.dialects._rules import Rules
-from batchyard.domain.line import Line, LineError
-from batchyard.domain.request import Request
+from batchyard.domain.line import LineError
 from batchyard.domain.result import Answer, Failure, Outcome, Result
 from batchyard.endpoint import Endpoint
 
@@ -31,24 +30,15 @@ def open(config: Config) -> LineDialect:
     return OpenAIDialect(config)
 
 
-class OpenAIDialect:
+class OpenAIDialect(Lines):
     """Answers, good and bad, stand in `response`; `error` is for lines that no engine answered."""
 
     name = "openai"
     unique_ids = True
 
     def __init__(self, config: Config) -> None:
+        super().__init__(Rules(endpoints=config.endpoints, models=config.models, default_model=config.default_model))
         self._run_id = config.run_id
-        self._lines = Lines(Rules(endpoints=config.endpoints, models=config.models, default_model=config.default_model))
-
-    def read(self, number: int, line: bytes) -> Line | LineError | Result:
-        return self._lines.read(number, line)
-
-    def request(self, place: int, line: bytes) -> Request:
-        return self._lines.request(place, line)
-
-    def custom_id(self, line: bytes) -> str | None:
-        return self._lines.custom_id(line)
 
     def error(self, error: LineError) -> Result:
         failure = Failure(error.code, f"{error.message} {error.remedy}".strip())

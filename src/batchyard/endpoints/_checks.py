@@ -2,7 +2,6 @@
 
 from functools import lru_cache
 
-from msgspec import Raw
 from xxhash import xxh3_64_intdigest
 
 from batchyard.endpoint import Body, Problem, Traits
@@ -13,13 +12,13 @@ PREFIX_BYTES = 512
 
 MOST_TOKENS = 0xFFFFFFFF
 
-ARRAY = ord("[")
-STRING = ord('"')
+ARRAY = b"["
+STRING = b'"'
 
-_KINDS = {ARRAY: "an array", ord("{"): "an object", STRING: "a string", ord("t"): "a boolean", ord("f"): "a boolean"}
+_KINDS = {ARRAY: "an array", b"{": "an object", STRING: "a string", b"t": "a boolean", b"f": "a boolean"}
 
 
-def generation(body: Body, prompt: Raw) -> Traits | Problem:
+def generation(body: Body, prompt: bytes) -> Traits | Problem:
     """Check how a generation samples, and take its traits."""
     if body.n is not None or body.seed is not None:
         problem = _fraction(body, "n", "seed")
@@ -32,39 +31,32 @@ def generation(body: Body, prompt: Raw) -> Traits | Problem:
         problem = _fraction(body, "max_tokens", "max_completion_tokens", "max_output_tokens")
         if problem is not None:
             return problem
-    view = memoryview(prompt)
     return Traits(
-        xxh3_64_intdigest(view[:PREFIX_BYTES], _seed_of(body.model)),
+        xxh3_64_intdigest(prompt[:PREFIX_BYTES], _seed_of(body.model)),
         repeatable(body.temperature, body.n, body.seed),
-        len(view),
+        len(prompt),
         0 if limit is None else _all_choices(limit, body.n),
     )
 
 
-def pooling(body: Body, prompt: Raw) -> Traits:
+def pooling(body: Body, prompt: bytes) -> Traits:
     """The traits of a request that generates nothing: its answer is a function of it."""
-    view = memoryview(prompt)
-    return Traits(xxh3_64_intdigest(view[:PREFIX_BYTES], _seed_of(body.model)), True, len(view), 0)
+    return Traits(xxh3_64_intdigest(prompt[:PREFIX_BYTES], _seed_of(body.model)), True, len(prompt), 0)
 
 
-def not_a(key: str, value: Raw, expected: str) -> Problem:
+def not_a(key: str, value: bytes, expected: str) -> Problem:
     """The problem of a field that is absent, or of another JSON type than `expected` (in words)."""
     if absent(value):
         return Problem(
             "invalid_request", f"Missing required field 'body.{key}'.", key, f"Add '{key}' to the body: {expected}."
         )
-    got = _KINDS.get(memoryview(value)[0], "a number")
+    got = _KINDS.get(value[:1], "a number")
     return Problem("invalid_request", f"'body.{key}' is {got}.", key, f"Write '{key}' as {expected}.")
 
 
-def absent(value: Raw) -> bool:
+def absent(value: bytes) -> bool:
     """Whether a field is not there, or null."""
-    return not value or bytes(memoryview(value)[:4]) == b"null"
-
-
-def starts(value: Raw) -> int:
-    """The first byte of a raw value, which tells its JSON type; 0 where it is not there."""
-    return memoryview(value)[0] if value else 0
+    return not value or value == b"null"
 
 
 def _fraction(body: Body, *keys: str) -> Problem | None:
@@ -77,7 +69,8 @@ def _fraction(body: Body, *keys: str) -> Problem | None:
 
 def _all_choices(limit: float, n: float | None) -> int:
     """The most tokens of an answer, all its choices together, as far as a plan can hold the number."""
-    return int(min(max(limit * (1 if n is None else n), 0), MOST_TOKENS))
+    limit = min(max(limit, 0), MOST_TOKENS)
+    return int(limit if n is None else min(limit * min(max(n, 0), MOST_TOKENS), MOST_TOKENS))
 
 
 @lru_cache(maxsize=256)

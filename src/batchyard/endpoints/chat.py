@@ -1,7 +1,7 @@
 """`/v1/chat/completions`: messages in, a message out."""
 
 from batchyard.endpoint import Body, Problem, Traits
-from batchyard.endpoints._checks import ARRAY, generation, not_a, starts
+from batchyard.endpoints._checks import ARRAY, generation, not_a
 
 
 class Chat:
@@ -10,7 +10,7 @@ class Chat:
     path = "/v1/chat/completions"
     prompt = "messages"
 
-    def check(self, body: Body) -> Traits | Problem:
-        if starts(body.messages) != ARRAY:
-            return not_a("messages", body.messages, "an array of messages")
-        return generation(body, body.messages)
+    def check(self, body: Body, prompt: bytes) -> Traits | Problem:
+        if not prompt.startswith(ARRAY):
+            return not_a("messages", prompt, "an array of messages")
+        return generation(body, prompt)

@@ -1,7 +1,7 @@
 """`/v1/completions`: a text in, its continuation out."""
 
 from batchyard.endpoint import Body, Problem, Traits
-from batchyard.endpoints._checks import ARRAY, STRING, generation, not_a, starts
+from batchyard.endpoints._checks import ARRAY, STRING, generation, not_a
 
 
 class Completions:
@@ -10,7 +10,7 @@ class Completions:
     path = "/v1/completions"
     prompt = "prompt"
 
-    def check(self, body: Body) -> Traits | Problem:
-        if starts(body.prompt) not in (STRING, ARRAY):
-            return not_a("prompt", body.prompt, "a string or an array")
-        return generation(body, body.prompt)
+    def check(self, body: Body, prompt: bytes) -> Traits | Problem:
+        if not prompt.startswith((STRING, ARRAY)):
+            return not_a("prompt", prompt, "a string or an array")
+        return generation(body, prompt)

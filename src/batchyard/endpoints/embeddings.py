@@ -1,7 +1,7 @@
 """`/v1/embeddings`: texts in, vectors out."""
 
 from batchyard.endpoint import Body, Problem, Traits
-from batchyard.endpoints._checks import ARRAY, STRING, absent, not_a, pooling, starts
+from batchyard.endpoints._checks import ARRAY, STRING, absent, not_a, pooling
 
 
 class Embeddings:
@@ -10,9 +10,10 @@ class Embeddings:
     path = "/v1/embeddings"
     prompt = "input"
 
-    def check(self, body: Body) -> Traits | Problem:
-        if starts(body.input) in (STRING, ARRAY):
-            return pooling(body, body.input)
-        if absent(body.input) and starts(body.messages) == ARRAY:
-            return pooling(body, body.messages)
-        return not_a("input", body.input, "a string or an array of strings")
+    def check(self, body: Body, prompt: bytes) -> Traits | Problem:
+        if prompt.startswith((STRING, ARRAY)):
+            return pooling(body, prompt)
+        messages = bytes(body.messages)
+        if absent(prompt) and messages.startswith(ARRAY):
+            return pooling(body, messages)
+        return not_a("input", prompt, "a string or an array of strings")

@@ -1,7 +1,7 @@
 """`/v1/rerank`: a query and documents in, the documents' ranks out."""
 
 from batchyard.endpoint import Body, Problem, Traits
-from batchyard.endpoints._checks import ARRAY, absent, not_a, pooling, starts
+from batchyard.endpoints._checks import ARRAY, absent, not_a, pooling
 
 
 class Rerank:
@@ -10,9 +10,10 @@ class Rerank:
     path = "/v1/rerank"
     prompt = "documents"
 
-    def check(self, body: Body) -> Traits | Problem:
-        if absent(body.query):
-            return not_a("query", body.query, "a string")
-        if starts(body.documents) != ARRAY:
-            return not_a("documents", body.documents, "an array of strings")
-        return pooling(body, body.documents)
+    def check(self, body: Body, prompt: bytes) -> Traits | Problem:
+        query = bytes(body.query)
+        if absent(query):
+            return not_a("query", query, "a string")
+        if not prompt.startswith(ARRAY):
+            return not_a("documents", prompt, "an array of strings")
+        return pooling(body, prompt)

@@ -1,7 +1,7 @@
 """`/v1/responses`: items in, items out; and the same as a chat, for engines that only know chats."""
 
 from batchyard.endpoint import Body, Problem, Traits
-from batchyard.endpoints._checks import ARRAY, STRING, generation, not_a, starts
+from batchyard.endpoints._checks import ARRAY, STRING, generation, not_a
 from batchyard.endpoints._responses_in import to_chat
 from batchyard.endpoints._responses_out import from_chat
 
@@ -14,7 +14,7 @@ class Responses:
     path = "/v1/responses"
     prompt = "input"
 
-    def check(self, body: Body) -> Traits | Problem:
-        if starts(body.input) not in (STRING, ARRAY):
-            return not_a("input", body.input, "a string or an array of items")
-        return generation(body, body.input)
+    def check(self, body: Body, prompt: bytes) -> Traits | Problem:
+        if not prompt.startswith((STRING, ARRAY)):
+            return not_a("input", prompt, "a string or an array of items")
+        return generation(body, prompt)

@@ -1,7 +1,5 @@
 """`/v1/score`: pairs of texts in, their likeness out."""
 
-from msgspec import Raw
-
 from batchyard.endpoint import Body, Problem, Traits
 from batchyard.endpoints._checks import absent, not_a, pooling
 
@@ -18,7 +16,7 @@ class Score:
     path = "/v1/score"
     prompt = "text_2"
 
-    def check(self, body: Body) -> Traits | Problem:
+    def check(self, body: Body, prompt: bytes) -> Traits | Problem:
         left, right = _sides(body)
         if absent(left[1]):
             return not_a(*left, EXPECTED)
@@ -27,7 +25,7 @@ class Score:
         return pooling(body, right[1])
 
 
-def _sides(body: Body) -> tuple[tuple[str, Raw], tuple[str, Raw]]:
+def _sides(body: Body) -> list[tuple[str, bytes]]:
     """Both sides with their keys, in the spelling of which the body has more."""
     spellings = (
         (("text_1", body.text_1), ("text_2", body.text_2)),
@@ -36,4 +34,5 @@ def _sides(body: Body) -> tuple[tuple[str, Raw], tuple[str, Raw]]:
         (("queries", body.queries), ("items", body.items)),
         (("query", body.query), ("documents", body.documents)),
     )
-    return max(spellings, key=lambda sides: sum(not absent(value) for _, value in sides))
+    written = ([(key, bytes(raw)) for key, raw in sides] for sides in spellings)
+    return max(written, key=lambda sides: sum(not absent(value) for _, value in sides))

@@ -24,7 +24,6 @@ def open(config: Config) -> WorkerEngine:
     return WorkerEngine(
         WORKER,
         msgspec.msgpack.encode(config),
-        environment={"OMP_WAIT_POLICY": "passive"},
         check=lambda: _check_path(config),
         remedy=REMEDY,
     )

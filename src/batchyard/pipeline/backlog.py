@@ -36,7 +36,8 @@ class Backlog:
         self._waiting: list[tuple[float, int, Carried]] = []
         self._put_back = 0
         self._suspects: deque[Carried] = deque()
-        self._lonely = False
+        self._out = 0  # lines handed out and not come back
+        self._lonely = False  # what is out is a suspect
         self._held = 0
         self._held_bytes = held_bytes
 
@@ -45,48 +46,46 @@ class Backlog:
         """Nothing is left to hand out, now or later."""
         return not self._waiting and not self._suspects and self._peek() is None
 
-    def take(self, now: float, inflight: int) -> Carried | None:
-        """The next line that may be sent while `inflight` others are; None where none may, for now."""
-        if self._lonely:
-            return None
-        if self._waiting:
-            self._set_suspects_aside(now)
-        if self._suspects:
-            return self._suspect(inflight)
-        if self._waiting and self._waiting[0][0] <= now:
-            return heappop(self._waiting)[2]
-        return self._fresh()
+    def take(self, now: float) -> Carried | None:
+        """The next line that may be sent; None where none may, for now. It comes back through `again` or `done`."""
+        line = None if self._lonely else self._next_line(now)
+        if line is not None:
+            self._out += 1
+            self._lonely = line.alone
+        return line
 
     def again(self, line: Carried, verdict: Again, due: float) -> None:
         """Take a line back that was handed out, to hand it out once more, not before `due`."""
-        self._leave(line)
+        self._come_back()
         line.past, line.alone = verdict.past, verdict.alone
         self._put_back += 1
         heappush(self._waiting, (due, self._put_back, line))
 
     def done(self, line: Carried) -> None:
         """The line has its result."""
-        self._leave(line)
+        self._come_back()
         self._held -= len(line.request.body)
 
     def next_due(self) -> float | None:
         """When the next waiting line may be sent; None where none waits."""
         return self._waiting[0][0] if self._waiting else None
 
+    def _next_line(self, now: float) -> Carried | None:
+        if self._waiting:
+            self._set_suspects_aside(now)
+        if self._suspects:  # with nothing else on board: if the engine dies of it, we know of what
+            return None if self._out else self._suspects.popleft()
+        if self._waiting and self._waiting[0][0] <= now:
+            return heappop(self._waiting)[2]
+        return self._fresh()
+
     def _set_suspects_aside(self, now: float) -> None:
         while self._waiting and self._waiting[0][0] <= now and self._waiting[0][2].alone:
             self._suspects.append(heappop(self._waiting)[2])
 
-    def _suspect(self, inflight: int) -> Carried | None:
-        """One at a time, with nothing else on board: if the engine dies of it, we know of what."""
-        if inflight:
-            return None
-        self._lonely = True
-        return self._suspects.popleft()
-
-    def _leave(self, line: Carried) -> None:
-        if line.alone:
-            self._lonely = False
+    def _come_back(self) -> None:
+        self._out -= 1
+        self._lonely = False
 
     def _fresh(self) -> Carried | None:
         if len(self._waiting) >= WAITING_LINES:

@@ -8,6 +8,7 @@ none, and the next run takes it again.
 import asyncio
 import logging
 from collections.abc import Iterator
+from functools import partial
 from random import Random
 from typing import cast
 
@@ -107,6 +108,7 @@ class _Dispatch:
             slot = Slot()
             self._slots.add(slot)
             slot.task = group.create_task(self._carry(slot, line))
+            slot.task.add_done_callback(partial(self._ended, slot))
 
     async def _stirred(self, now: float) -> None:
         """Wait for a change, or for the moment at which a line that waits may be sent."""
@@ -131,23 +133,24 @@ class _Dispatch:
     def _take(self, now: float) -> Carried | None:
         if self._stop.asked.is_set() or now < self._throttle.hold_until:
             return None
-        return self._backlog.take(now, self._tally.inflight)
+        return self._backlog.take(now)
 
     # A slot
 
     async def _carry(self, slot: Slot, first: Carried) -> None:
         """Carry lines, one after another, until there is none or there are too many slots."""
         line: Carried | None = first
-        try:
-            while line is not None:
-                await self._serve(slot, line)
-                spare = self._throttle.allowed - len(self._slots)
-                if spare > 0:
-                    self._stir.set()
-                line = self._take(self._loop.time()) if spare >= 0 else None
-        finally:
-            self._slots.remove(slot)
-            self._stir.set()
+        while line is not None:
+            await self._serve(slot, line)
+            spare = self._throttle.allowed - len(self._slots)
+            if spare > 0:
+                self._stir.set()
+            line = self._take(self._loop.time()) if spare >= 0 else None
+
+    def _ended(self, slot: Slot, _: asyncio.Task[None]) -> None:
+        """However it ended, and be it that it was cancelled before it began."""
+        self._slots.remove(slot)
+        self._stir.set()
 
     async def _serve(self, slot: Slot, line: Carried) -> None:
         """One attempt, and what follows from it."""

@@ -122,7 +122,7 @@ def refuse_other_settings(manifest: Manifest, settings: Mapping[str, str]) -> No
 
 
 def same_input(disk: Disk, then: InputFacts, now: InputFacts) -> bool:
-    """Whether two inputs are the same. An equal identity is believed; otherwise the bytes decide, so that a copy counts."""
+    """Whether two inputs are the same. An equal identity is believed; otherwise the bytes decide: a copy counts."""
     if then.identity and then.identity == now.identity:
         return True
     return then.size_bytes == now.size_bytes and then.digest != "" and digest_of(disk, now.path) == then.digest

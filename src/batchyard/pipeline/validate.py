@@ -301,6 +301,7 @@ class _Repeats:
 
     def mark_followers(self, digests: Spill, on_progress: OnProgress) -> None:
         """Let lines with equal requests follow the first of them, among those that can run."""
+        self._first = (-1, None)  # what is kept of a line is its id until now
         flagged = self._writer.invalid > 0
         runs = self._runs if flagged else None
         for first, later in digests.repeats(lambda first, later: self._same(first, later, self._request), runs):

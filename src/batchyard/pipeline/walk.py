@@ -9,18 +9,20 @@ finished, and walking again goes on from there:
     finish    the output, written whole and renamed into place   state finished
 """
 
+import posixpath
 from collections.abc import Callable, Iterator
 from random import Random
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from batchyard.clock import Clock
 from batchyard.config import DispatchSettings, OnInvalidLine, Order
 from batchyard.dialect import LineDialect
 from batchyard.disk import Disk
-from batchyard.domain.errors import BadLines
+from batchyard.domain.errors import BadLines, Unavailable
+from batchyard.domain.line import LineError
 from batchyard.domain.request import Request
-from batchyard.domain.result import Outcome
+from batchyard.domain.result import Outcome, Result
 from batchyard.engine import Engine
 from batchyard.journals.disk import DiskJournal, open_journal
 from batchyard.offload import Offload
@@ -28,10 +30,10 @@ from batchyard.pipeline import manifest as manifests
 from batchyard.pipeline.dispatch import dispatch
 from batchyard.pipeline.finalize import finalize
 from batchyard.pipeline.manifest import InputFacts, Manifest, OutputFacts, State
-from batchyard.pipeline.plan import Flag, Plan
+from batchyard.pipeline.plan import Entry, Plan
 from batchyard.pipeline.stop import Stop
 from batchyard.pipeline.tally import Tally
-from batchyard.pipeline.validate import Reader, Verdict, validate
+from batchyard.pipeline.validate import Reader, Verdict, refusal, validate
 
 PLAN = "plan"
 JOURNAL = "journal"
@@ -81,6 +83,16 @@ async def walk(run: Run, parts: Parts, tally: Tally, stop: Stop) -> Ending:
     Raises BadLines where the input has lines that cannot run (nothing ran then, and nothing is left behind), Conflict
     where the folder holds another run, Unavailable where the engine cannot start or the disk cannot keep results.
     """
+    try:
+        return await _walk(run, parts, tally, stop)
+    except OSError as error:
+        raise Unavailable(
+            f"The disk failed under {run.folder}: {error.strerror or error}.",
+            remedy="Make room or mend the disk, and run the same command again: it goes on from what is safe.",
+        ) from error
+
+
+async def _walk(run: Run, parts: Parts, tally: Tally, stop: Stop) -> Ending:
     manifest = await parts.offload(lambda: _begin(run, parts))
     if manifest.state is State.FINISHED:
         return _already(manifest)
@@ -99,9 +111,11 @@ def _begin(run: Run, parts: Parts) -> Manifest:
     """The manifest to go on with: the folder's own, where it is of this very run, or a new one."""
     disk = parts.disk
     disk.make_folder(run.folder)
+    disk.sync_folder(posixpath.dirname(run.folder) or ".")
     found = manifests.load(disk, run.folder)
     if found is not None and found.state is State.FINISHED:
         if _is_finished(run, disk, found):
+            clear(disk, run.folder)  # a crash may have come before the last run did it
             return found
         found = None
     if found is not None and found.state is State.PLANNED:
@@ -170,7 +184,7 @@ def _plan(run: Run, parts: Parts, dialect: LineDialect, manifest: Manifest, tall
     manifests.save(parts.disk, run.folder, manifest)
 
 
-class _Stopped(Exception):  # noqa: N818 - a signal to leave the pass, not an error
+class _Stopped(Exception):
     pass
 
 
@@ -198,9 +212,7 @@ async def _answer(run: Run, parts: Parts, dialect: LineDialect, tally: Tally, st
             tally.engine = abilities.description
             tally.stage = "running"
             requests = _requests(plan, reader, journal, dialect)
-            await dispatch(
-                requests, parts.engine, abilities, journal, run.dispatch, tally, stop, random=parts.random
-            )
+            await dispatch(requests, parts.engine, abilities, journal, run.dispatch, tally, stop, random=parts.random)
             await journal.flush()
         if _unanswered(plan, journal):
             return None
@@ -226,12 +238,18 @@ async def _record_error_lines(
     if not plan.invalid:
         return
     outcomes = journal.outcomes()
-    for place, entry in plan.entries():
-        if entry.flags & (Flag.INVALID | Flag.DUPLICATE_ID) and outcomes[place] == Outcome.PENDING:
-            journal.append(reader.error_line(place, entry, dialect))
+    for place, entry in plan.flagged():
+        if outcomes[place] == Outcome.PENDING:
+            journal.append(_error_line(place, entry, reader, dialect))
             tally.errored += 1
             await journal.room()
     await journal.flush()
+
+
+def _error_line(place: int, entry: Entry, reader: Reader, dialect: LineDialect) -> Result:
+    found = refusal(entry, reader, dialect)
+    result = dialect.error(found) if isinstance(found, LineError) else found
+    return structs.replace(result, line=place)
 
 
 def _unanswered(plan: Plan, journal: DiskJournal) -> bool:
@@ -264,9 +282,7 @@ def _write(
         order=run.order,
         on_progress=on_progress,
     )
-    return OutputFacts(
-        written.lines, written.succeeded, written.errored, written.output_bytes, written.error_bytes
-    )
+    return OutputFacts(written.lines, written.succeeded, written.errored, written.output_bytes, written.error_bytes)
 
 
 def _close(run: Run, disk: Disk, manifest: Manifest, output: OutputFacts, clock: Clock) -> Ending:
@@ -276,9 +292,7 @@ def _close(run: Run, disk: Disk, manifest: Manifest, output: OutputFacts, clock:
     manifest.finished_at = clock.now()
     manifests.save(disk, run.folder, manifest)
     clear(disk, run.folder)
-    return Ending(
-        complete=True, lines=output.lines, succeeded=output.succeeded, errored=output.errored, output=output
-    )
+    return Ending(complete=True, lines=output.lines, succeeded=output.succeeded, errored=output.errored, output=output)
 
 
 def clear(disk: Disk, folder: str) -> None:
@@ -288,5 +302,3 @@ def clear(disk: Disk, folder: str) -> None:
     for name in disk.names(folder):
         if name.startswith(PLAN):
             disk.remove(f"{folder}/{name}")
-
-

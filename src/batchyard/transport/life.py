@@ -15,7 +15,7 @@ from pathlib import Path
 from batchyard.transport import guard, loopback
 
 _TAIL_BYTES = 32768
-_LINE_CHARACTERS = 400
+_LINE_CHARACTERS = 300
 _KEPT_LOGS = 3
 
 
@@ -36,13 +36,13 @@ class Launch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How long each step may take.
+    """How long each step may take; `start_seconds` None waits as long as the program lives.
 
     A program that ends is started again at once. Where that fails, or where it ends again within `settled_seconds`, the
     next start waits `backoff_seconds`, doubling up to `backoff_ceiling_seconds`.
     """
 
-    start_seconds: float = 900.0
+    start_seconds: float | None = 1800.0
     stop_seconds: float = 15.0
     probe_seconds: float = 10.0
     probe_interval_seconds: float = 0.25

@@ -1,8 +1,116 @@
-"""Which engine answers a run.
+"""The engine of a run, opened but not started."""
 
-    --upstream URL                    the http engine
-    a GGUF file, or `demo`            openvino where it is installed and able, else llamacpp
-    an OpenVINO folder                openvino
-    a Hugging Face folder or id       the first installed of vllm, sglang, fastdeploy, started and supervised by us
-    --engine NAME                     that one, or a clear word why not
-"""
+import os
+
+from msgspec import Struct
+
+from batchyard.config import RunOptions
+from batchyard.domain.errors import Invalid
+from batchyard.engine import Engine
+from batchyard.engines import echo, embedded, http, llamacpp, managed, openvino
+from batchyard.pipeline.translate import Translating
+from batchyard.wiring.models import Names, engine_name, model_path, names_of, vision_path
+
+DEFAULT_KEY_NAME = "OPENAI_API_KEY"
+
+
+class Chosen(Struct, frozen=True, kw_only=True):
+    """An engine, what lines may call its model, and the settings that its answers depend on."""
+
+    engine: Engine
+    names: Names
+    settings: dict[str, str]
+
+
+def engine_of(options: RunOptions, log_folder: str) -> Chosen:
+    """Choose and open. Raises Invalid where nothing fits."""
+    name = engine_name(options)
+    names = names_of(options)
+    return Chosen(
+        engine=Translating(_open(name, options, names, log_folder)),
+        names=names,
+        settings={"model": _model_setting(options), "engine": options.engine},
+    )
+
+
+def _model_setting(options: RunOptions) -> str:
+    if options.model is None:
+        return "as the lines say"
+    path = model_path(options.model)
+    return os.path.realpath(path) if path.exists() and options.model != "demo" else options.model
+
+
+def _open(name: str, options: RunOptions, names: Names, log_folder: str) -> Engine:
+    match name:
+        case "http":
+            return http.open(_http(options))
+        case "echo":
+            return echo.open(echo.Config(slots=options.slots))
+        case "llamacpp":
+            return llamacpp.open(_llamacpp(options))
+        case "openvino":
+            return openvino.open(_openvino(options))
+        case "embedded":
+            return embedded.open(embedded.Config(quick=_openvino(options), wide=_llamacpp(options)))
+        case _ if name in managed.RECIPES:
+            return managed.open(_managed(name, options, names, log_folder))
+        case _:
+            known = ", ".join(("auto", "http", "llamacpp", "openvino", *managed.RECIPES, "echo"))
+            raise Invalid(f"There is no engine {name}.", remedy=f"Take one of: {known}.")
+
+
+def _http(options: RunOptions) -> http.Config:
+    if not options.upstreams:
+        raise Invalid("The http engine needs a server.", remedy="Give --upstream URL.")
+    key_name = options.api_key_env or DEFAULT_KEY_NAME
+    key = os.environ.get(key_name)
+    if options.api_key_env is not None and not key:
+        raise Invalid(f"The environment variable {key_name} is not set.", remedy="Set it to the upstream's key.")
+    config = http.Config(urls=options.upstreams, api_key=key, api_key_name=key_name, model=options.model)
+    if options.engine_start_seconds is None:
+        return config
+    return http.Config(
+        urls=config.urls,
+        api_key=key,
+        api_key_name=key_name,
+        model=options.model,
+        start_timeout_seconds=options.engine_start_seconds,
+    )
+
+
+def _llamacpp(options: RunOptions) -> llamacpp.Config:
+    return llamacpp.Config(
+        model_path=_file(options),
+        mmproj_path=vision_path(options),
+        slots=options.slots,
+        context_tokens_per_slot=options.context_tokens,
+        threads=options.threads,
+    )
+
+
+def _openvino(options: RunOptions) -> openvino.Config:
+    return openvino.Config(
+        model_path=_file(options),
+        slots=options.slots,
+        context_tokens=options.context_tokens,
+        threads=options.threads,
+    )
+
+
+def _file(options: RunOptions) -> str:
+    if options.model is None:
+        raise Invalid("There is no model to run.", remedy="Give --model.")
+    return str(model_path(options.model))
+
+
+def _managed(program: str, options: RunOptions, names: Names, log_folder: str) -> managed.Config:
+    if options.model is None:
+        raise Invalid("There is no model to run.", remedy="Give --model.")
+    flags = [word for flag in options.engine_flags for word in flag.words]
+    return managed.Config(
+        program=program,
+        model=str(model_path(options.model)) if options.model == "demo" else options.model,
+        log_folder=log_folder,
+        names=tuple(sorted(names.known or ())),
+        flags=tuple(flags),
+    )

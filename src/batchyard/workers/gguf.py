@@ -3,6 +3,7 @@
 The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (versions 2 and 3, little-endian).
 """
 
+import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,8 +16,13 @@ STRING = 8
 ARRAY = 9
 NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 
-TENSOR_TYPES = {0: "f32", 1: "f16", 2: "q4_0", 3: "q4_1", 6: "q5_0", 7: "q5_1", 8: "q8_0", 30: "bf16"}
-"""Names of the plain tensor types; the many others are named by their number."""
+TENSOR_TYPES = {0: "f32", 1: "f16", 2: "q4_0", 3: "q4_1", 6: "q5_0", 7: "q5_1", 8: "q8_0", 14: "q6_k", 30: "bf16"}
+"""Names of the common tensor types; the many others are named by their number."""
+
+ELEMENT_BITS = {"f32": 32.0, "f16": 16.0, "bf16": 16.0, "q4_0": 4.5, "q4_1": 5.0, "q5_0": 5.5, "q5_1": 6.0, "q8_0": 8.5}
+"""Bits per element; a type that is not here is reckoned as nothing."""
+
+USUAL_ALIGNMENT = 32
 
 MOST_ELEMENTS = 1 << 26
 """No array of a sane file is longer."""
@@ -82,19 +88,22 @@ class Gguf:
     @property
     def cache_bytes_per_token(self) -> int:
         """Bytes of a 16-bit key-value cache per token; 0 where the file does not say enough."""
-        layers = self.number("block_count") or 0
-        heads = self._value("attention.head_count") or 0
-        shared = self._value("attention.head_count_kv") or heads
-        each = max(shared) if isinstance(shared, list) else shared
-        width = (self.number("embedding_length") or 0) // max(1, max(heads) if isinstance(heads, list) else heads)
+        heads = self._most("attention.head_count")
+        shared = self._most("attention.head_count_kv") or heads
+        width = self._most("embedding_length") // max(1, heads)
         keys = self.number("attention.key_length") or width
         values = self.number("attention.value_length") or width
-        return 2 * layers * each * (keys + values)
+        return 2 * self._most("block_count") * shared * (keys + values)
 
     def number(self, name: str) -> int | None:
         """A whole number of the model's architecture, such as `context_length`."""
         value = self._value(name)
         return value if isinstance(value, int) else None
+
+    def _most(self, name: str) -> int:
+        """A whole number, the largest where each layer has its own; 0 where there is none."""
+        value = self._value(name)
+        return max(cast("list[int]", value), default=0) if isinstance(value, list) else int(value or 0)
 
     def _value(self, name: str) -> Any:
         return self.metadata.get(f"{self.architecture}.{name}")
@@ -119,17 +128,25 @@ def _read(file: IO[bytes], size: int) -> Gguf:
     for _ in range(value_count):
         name = _string(file)
         metadata[name] = _any(file, _unpack(file, "<I")[0])
-    return Gguf(metadata, _tensors(file, tensor_count), size)
+    tensors, data_bytes = _tensors(file, tensor_count)
+    alignment = int(metadata.get("general.alignment", USUAL_ALIGNMENT))
+    whole = math.ceil(file.tell() / alignment) * alignment + data_bytes
+    if size < whole:
+        raise NotGguf(f"the file is cut short: {size} bytes of {whole}")
+    return Gguf(metadata, tensors, size)
 
 
-def _tensors(file: IO[bytes], count: int) -> dict[str, Tensor]:
+def _tensors(file: IO[bytes], count: int) -> tuple[dict[str, Tensor], int]:
+    """The tensors, and how many bytes of data they need at least."""
     found: dict[str, Tensor] = {}
+    end = 0
     for _ in range(count):
         name = _string(file)
         dimensions = _unpack(file, "<I")[0]
-        *_, kind, _offset = _unpack(file, f"<{dimensions}QIQ")
-        found[name] = Tensor(TENSOR_TYPES.get(kind, f"type {kind}"), dimensions)
-    return found
+        *lengths, kind, offset = _unpack(file, f"<{dimensions}QIQ")
+        tensor = found[name] = Tensor(TENSOR_TYPES.get(kind, f"type {kind}"), dimensions)
+        end = max(end, offset + int(math.prod(lengths) * ELEMENT_BITS.get(tensor.type, 0.0)) // 8)
+    return found, end
 
 
 def _any(file: IO[bytes], kind: int) -> Any:

@@ -208,7 +208,7 @@ def legacy_logprobs(tokens: list[Body]) -> Body:
     for text in texts:
         offsets.append(at)
         at += len(text)
-    tops = [{str(t["token"]): t["logprob"] for t in token.get("top_logprobs") or []} for token in tokens]
+    tops = [_by_token(cast("list[Body]", token.get("top_logprobs") or [])) for token in tokens]
     return {
         "tokens": texts,
         "token_logprobs": [token["logprob"] for token in tokens],
@@ -219,6 +219,10 @@ def legacy_logprobs(tokens: list[Body]) -> Body:
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _by_token(alternatives: list[Body]) -> Body:
+    return {str(one["token"]): one["logprob"] for one in alternatives}
 
 
 def prompts_of(body: Body) -> list[str | list[int]]:
@@ -239,7 +243,7 @@ def texts_of(given: object, param: str) -> list[str | list[int]]:
     if all(_is_count(token) for token in listed):
         return [cast("list[int]", listed)]
     for place, one in enumerate(listed):
-        ids = isinstance(one, list) and one and all(_is_count(token) for token in cast("list[object]", one))
-        if not isinstance(one, str) and not ids:
+        ids = cast("list[object]", one) if isinstance(one, list) else []
+        if not isinstance(one, str) and not (ids and all(_is_count(token) for token in ids)):
             raise BadRequest("Each must be a text or a list of token ids.", param=f"{param}[{place}]")
     return cast("list[str | list[int]]", listed)

@@ -44,7 +44,6 @@ def serve(load: Callable[[bytes], Model]) -> None:
     except BaseException:
         traceback.print_exc()
         os._exit(1)
-    # Nothing here needs saving, and the model's threads may be deep in foreign code.
     os._exit(0)
 
 
@@ -60,6 +59,8 @@ def _serve(parent: Parent, load: Callable[[bytes], Model]) -> None:
         return
     parent.send(Frame(0, Kind.LOADED, encode(model.abilities)))
     _take_calls(parent, model)
+    # While the model is still held: nothing needs saving, and llama.cpp's destructor can wait for ever for its threads.
+    os._exit(0)
 
 
 def _take_calls(parent: Parent, model: Model) -> None:

@@ -49,10 +49,17 @@ class Worker:
                 raise Crashed("the worker was closed while it started")
             self._child.send(Frame(0, Kind.LOAD, config))
             self.abilities = await self._loaded
+        except Unavailable as refusal:
+            await self._end()
+            raise Unavailable(f"{refusal.message}{_words(self._child.output)}", remedy=refusal.remedy) from None
         except BaseException:
+            await self._end()
+            raise
+
+    async def _end(self) -> None:
+        if self._child is not None:
             self._child.kill()
             await self._child.close()
-            raise
 
     @property
     def pid(self) -> int:
@@ -82,9 +89,10 @@ class Worker:
         self._closing = True
         if self._child is None:
             return
-        if not self._loaded.done():
-            self._child.kill()
-        await self._child.close()
+        if self._loaded.done():
+            await self._child.close()
+        else:
+            await self._end()
 
     def _heard(self, frame: Frame) -> None:
         match frame.kind:
@@ -109,15 +117,19 @@ class Worker:
     def _exited(self, end: Exit) -> None:
         if not self._loaded.done():
             self._loaded.set_exception(Crashed(_told(end)))
-        failure = Failure(
-            "engine_crashed", f"The engine's process {end.reason} with this request on board.", Fault.CRASHED
-        )
+        last = f" Its last words: {end.output.splitlines()[-1]}" if end.output else ""
+        told = f"The engine's process {end.reason} with this request on board.{last}"
+        failure = Failure("engine_crashed", told, Fault.CRASHED)
         for waiting in self._calls.values():
             if not waiting.done():
                 waiting.set_result(failure)
 
 
 def _told(end: Exit) -> str:
-    words = "\n".join(end.output.splitlines()[-LAST_LINES:])
-    said = f" Its last words:\n{words}" if words else " It said nothing."
-    return f"the worker process {end.reason} while it loaded.{said}"
+    return f"the worker process {end.reason} while it loaded.{_words(end.output)}"
+
+
+def _words(output: str) -> str:
+    """The end of what a worker printed, to be added to a message."""
+    lines = output.splitlines()[-LAST_LINES:]
+    return "\nIts last words:\n" + "\n".join(lines) + "\n" if lines else ""

@@ -3,12 +3,11 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from itertools import pairwise
 from random import Random
 
 import msgspec
 import pytest
-from tests.support.memory_journal import MemoryJournal
-from tests.support.virtual_time import in_virtual_time
 
 from batchyard.config import DispatchSettings
 from batchyard.domain.errors import Conflict, Unavailable
@@ -18,6 +17,8 @@ from batchyard.engine import Abilities
 from batchyard.pipeline.dispatch import dispatch
 from batchyard.pipeline.stop import Stop
 from batchyard.pipeline.tally import Tally
+from tests.support.memory_journal import MemoryJournal
+from tests.support.virtual_time import in_virtual_time
 
 OK = Answer(200, b"{}", "r", Usage(2, 1, 1))
 ABILITIES = Abilities(endpoints=frozenset({"/v1/completions"}), models=None)
@@ -168,10 +169,34 @@ def test_retry_after_holds_all_back_because_it_is_the_server_that_is_full() -> N
     assert run.outcomes == [Outcome.SUCCEEDED] * 50
 
 
+def test_retry_after_counts_also_from_the_second_of_two_that_were_refused_together() -> None:
+    def answer(line: int, tries: int) -> Awaitable[Reply]:
+        if tries > 1 or line > 1:
+            return after(1.0)
+        return after(0.1, Answer(429, b"{}", retry_after_seconds=30.0 if line == 1 else None))
+
+    run = Run(answer, lines=50, max_inflight=4).done()
+    launches = [time for times in run.engine.times.values() for time in times]
+    assert not [time for time in launches if 0.1 < time < 30]
+
+
 def test_an_outage_of_a_full_server_is_waited_out() -> None:
     """Nothing but 503 for two minutes: the pauses grow, so few lines pay, and none so much that it fails."""
     run = Run(lambda _, __: after(0.1, OK if now() > 120 else Answer(503, b"")), lines=300).done()
     assert run.outcomes == [Outcome.SUCCEEDED] * 300
+
+
+def test_a_server_that_is_full_now_and_then_is_never_left_alone_for_long() -> None:
+    """Pauses grow only while nothing gets through."""
+
+    async def story() -> None:
+        full = Answer(429, b"{}")
+        run = Run(lambda line, t: after(0.1, full if line % 20 == 0 and t == 1 else OK), lines=2000, max_inflight=16)
+        await run.go()
+        launches = sorted(time for times in run.engine.times.values() for time in times)
+        assert max(later - earlier for earlier, later in pairwise(launches)) < 1.0
+
+    in_virtual_time(story())
 
 
 def test_an_attempt_that_takes_too_long_is_given_up_and_paid() -> None:
@@ -188,6 +213,23 @@ def test_an_engine_that_always_hangs_makes_error_lines_not_a_hanging_run() -> No
     assert {result.reply.code for result in run.journal.results.values() if isinstance(result.reply, Failure)} == {
         "request_timeout"
     }
+
+
+def test_a_slot_that_once_was_late_can_still_be_stopped() -> None:
+    async def story() -> None:
+        settings = DispatchSettings(max_inflight=1, request_timeout_seconds=10.0, retries=0, backoff_seconds=0.0)
+        run = Run(lambda _, __: after(1e6))
+        run.settings = settings
+        async with asyncio.TaskGroup() as group:
+            going = group.create_task(run.go())
+            await asyncio.sleep(15)
+            run.stop.ask()
+            run.stop.ask()
+            await going
+        assert now() == 15
+        assert list(run.journal.results) == [0]
+
+    in_virtual_time(story())
 
 
 def test_an_answer_just_before_the_deadline_counts() -> None:
@@ -243,10 +285,12 @@ def test_a_poison_line_is_found_and_costs_no_other_line_its_answer() -> None:
             died = asyncio.Event()
             mine.set()
             return CRASH
-        waiting = asyncio.ensure_future(mine.wait())  # noqa: TID251 - a test's own engine
-        done, _ = await asyncio.wait({waiting}, timeout=1.0)
-        waiting.cancel()
-        return CRASH if done else OK
+        try:
+            async with asyncio.timeout(1.0):
+                await mine.wait()
+        except TimeoutError:
+            return OK
+        return CRASH
 
     run = Run(lambda line, _: answer(line), lines=60, retries=0).done()
     assert run.outcomes == [Outcome.ERRORED if line == 7 else Outcome.SUCCEEDED for line in range(60)]
@@ -255,6 +299,7 @@ def test_a_poison_line_is_found_and_costs_no_other_line_its_answer() -> None:
     assert poison.code == "engine_crashed"
     assert run.engine.tries[7] == 4
     assert run.engine.company[7][2:] == [0, 0], "a suspect runs alone"
+    assert max(run.engine.times[59]) < 15, "and after it all run side by side again"
 
 
 def test_an_exception_of_the_engine_ends_its_line_and_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -352,6 +397,22 @@ def test_asked_twice_it_gives_up_what_is_in_flight_at_once() -> None:
     in_virtual_time(story())
 
 
+def test_asked_twice_before_anything_was_sent_it_ends() -> None:
+    """The lines are taken, their slots are about to begin: these must not be waited for."""
+    run = Run(lambda _, __: OK)
+    fresh = run.requests
+
+    def source() -> Iterator[Request]:
+        yield next(fresh)
+        run.stop.ask()
+        run.stop.ask()
+        yield from fresh
+
+    run.requests = source()
+    run.done()
+    assert run.journal.results == {}
+
+
 def test_asked_to_stop_while_all_wait_it_stops_at_once() -> None:
     async def story() -> None:
         run = Run(lambda _, __: DOWN, lines=10)
@@ -392,6 +453,8 @@ def test_it_finds_how_much_an_unknown_engine_can_do(slots: int) -> None:
         run = Run(lambda _, __: served(), lines=100 * slots)
         await run.go()
         assert run.engine.most <= max(64, 4 * slots)
+        late = max(run.engine.company[line][0] for line in range(90 * slots, 100 * slots))
+        assert late + 1 < run.engine.most, "what did not pay was withdrawn"
         assert now() < 100 * 1.25 + 20, "nearly as quick as with the right limit from the start"
 
     in_virtual_time(story())

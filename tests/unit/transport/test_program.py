@@ -11,11 +11,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from tests.support.processes import all_end_within
 
 from batchyard.transport.life import CannotStart, Launch, Life, Patience
 from batchyard.transport.loopback import free_port, get
 from batchyard.transport.program import Program
+from tests.support.processes import all_end_within
 
 FAKE = Path(__file__).parents[2] / "support" / "fake_program.py"
 QUICK = Patience(start_seconds=20, stop_seconds=5, probe_seconds=5, probe_interval_seconds=0.01, backoff_seconds=0.01)

@@ -6,6 +6,7 @@ it is full, rests while others serve; when none can be reached, the reply is a F
 
 import asyncio
 import logging
+import resource
 from typing import Any
 
 from msgspec import Struct
@@ -29,6 +30,9 @@ ENDPOINTS = frozenset(
         "/v1/responses",
     }
 )
+DESCRIPTORS = 8192
+OTHER_DESCRIPTORS = 128
+"""Kept for everything that is no connection: the journal above all."""
 PROBE_SECONDS = 10.0
 PROBE_PAUSE_SECONDS = 0.25
 
@@ -85,6 +89,7 @@ def _upstream(url: str, config: Config) -> Upstream:
         tls=tls_context(ca_file=config.ca_file, verify=config.verify_tls) if address.tls else None,
         limits=Limits(answer_bytes=config.answer_bytes),
         connect_timeout_seconds=config.connect_timeout_seconds,
+        most_connections=max(1, (_descriptors() - OTHER_DESCRIPTORS) // len(config.urls)),
     )
     return Upstream(address, client, _headers(config, azure=_is_azure(address)))
 
@@ -98,6 +103,19 @@ def _headers(config: Config, *, azure: bool) -> dict[str, str]:
     if config.project:
         headers["openai-project"] = config.project
     return headers | {name.lower(): value for name, value in config.headers.items()}
+
+
+def _descriptors() -> int:
+    """How many files this process may have open: as many as it is ever allowed to, since connections are files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (ValueError, OSError):
+        return soft
+    return wanted
 
 
 def _is_azure(address: Address) -> bool:

@@ -28,25 +28,34 @@ from batchyard.transport.program import Program
 class Config(Struct, frozen=True, kw_only=True):
     """Which program serves which model.
 
-    `program` is a name of `RECIPES`; `executable` None finds it. `names` are what input lines call the model. `flags`
-    are the user's words for the program, in the spelling of run-batch. `port` None takes a free one at each start.
-    `gpu` None looks for one. `context_tokens` is the context of each slot where the program wants to be told
-    (llama-server) and the user has not. Logs go to `log_folder`.
+    `program` is a name of `RECIPES`; `executable` None finds it. `names` are what input lines call the model. `slots`
+    is how many requests it shall work on at once, `context_tokens` how long each may be with its answer; None leaves
+    both to us and the program. `flags` are further words of the user's for the program, in the spelling of run-batch.
+    `port` None takes a free one at each start; `gpu` None looks for one. Logs go to `log_folder`. A request waits up
+    to `ready_wait_seconds` for a restart; a reply that may be a dying program's is held for `doubt_seconds`.
     """
 
     program: str
     model: str
     log_folder: str
     names: tuple[str, ...] = ()
+    slots: int | None = None
+    context_tokens: int | None = None
     flags: tuple[str, ...] = ()
     executable: str | None = None
     environment: dict[str, str] = {}
     port: int | None = None
     gpu: bool | None = None
-    context_tokens: int = 4096
     ready_wait_seconds: float = 30.0
     doubt_seconds: float = 2.0
     patience: Patience = Patience()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All that the user asks of the program, in the spelling of run-batch."""
+        slots = () if self.slots is None else ("--max-num-seqs", str(self.slots))
+        context = () if self.context_tokens is None else ("--max-model-len", str(self.context_tokens))
+        return (*slots, *context, *self.flags)
 
 
 def open(config: Config) -> Engine:
@@ -74,10 +83,10 @@ class ManagedEngine:
         self._config = config
         self._recipe = recipe
         self._names = config.names or (config.model,)
-        self._flags = recipe.flags(config.flags)
+        self._flags = recipe.flags(config.words)
         self._gpu = has_gpu() if config.gpu is None else config.gpu
         self._slots = recipe.slots_for(self._flags, gpu=self._gpu)
-        self._context_tokens = number(parse(config.flags), "--max-model-len")
+        self._context_tokens = number(parse(config.words), "--max-model-len")
         self._executable = config.executable or recipe.installed()
         self._engines: dict[Life, Engine] = {}
         log = Path(config.log_folder) / f"{config.program}.log"
@@ -132,7 +141,7 @@ class ManagedEngine:
             flags=self._flags,
             gpu=self._gpu,
             slots=self._slots,
-            context_tokens=self._context_tokens or config.context_tokens,
+            context_tokens=self._context_tokens,
             port=config.port or free_port(),
             spare_ports=(free_port(), free_port(), free_port()),
             key=secrets.token_urlsafe(24),

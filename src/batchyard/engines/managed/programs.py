@@ -39,7 +39,7 @@ class Call:
     flags: Sequence[Flag]
     gpu: bool
     slots: int
-    context_tokens: int
+    context_tokens: int | None
     port: int
     spare_ports: tuple[int, int, int]
     key: str
@@ -76,8 +76,10 @@ class Recipe:
         return translated(parse(words), {**self.spelling, **_OURS_ALONE})
 
     def ignored(self, words: Sequence[str]) -> tuple[str, ...]:
-        """Names of the user's flags that the program does not get."""
-        return tuple(each.name for each in parse(words) if not translated([each], {**self.spelling, **_OURS_ALONE}))
+        """Names of the user's flags that have no effect on the program."""
+        return tuple(
+            each.name for each in parse(words) if not self.flags(each.words) and each.name != "--max-model-len"
+        )
 
     def slots_for(self, flags: Sequence[Flag], *, gpu: bool) -> int:
         return number(flags, self.slots_flag) or self.slots[0 if gpu else 1]
@@ -88,7 +90,7 @@ class Recipe:
         unset = {name: text for name, text in self.environment(call).items() if name not in os.environ}
         key = {self.key_variable: call.key} if self.key_variable else {}
         return Launch(
-            title=self.title,
+            title=f"{self.title} with {call.model}",
             words=(*self.begin(call), *words_of(ours), *words_of(call.flags)),
             port=call.port,
             key=call.key if self.takes_key else "",  # one that nobody knows: other users of the machine stay out
@@ -196,6 +198,7 @@ SGLANG = Recipe(
         "--enforce-eager": "--disable-cuda-graph",
         "--no-enable-prefix-caching": "--disable-radix-cache",
         **dict.fromkeys(("--enable-prefix-caching", "--enable-chunked-prefill")),  # always on
+        "--default-chat-template-kwargs": None,
     },
 )
 
@@ -236,6 +239,9 @@ FASTDEPLOY = Recipe(
 # llama-server: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
 
 
+_LLAMA_CONTEXT = 4096
+
+
 def _llama_begin(call: Call) -> tuple[str, ...]:
     is_file = call.model.endswith(".gguf") or Path(call.model).exists()
     return (call.executable, "--model" if is_file else "--hf-repo", call.model, *_where(call))
@@ -246,8 +252,9 @@ def _llama_ours(call: Call) -> Sequence[Flag]:
     return (
         flag("--alias", call.names[0]),
         flag("--parallel", call.slots),
-        flag("--ctx-size", call.slots * call.context_tokens),  # shared out among the slots
+        flag("--ctx-size", call.slots * (call.context_tokens or _LLAMA_CONTEXT)),  # shared out among the slots
         flag("--cont-batching"),
+        flag("--jinja"),
         flag("--no-webui"),
         *on_gpu,
     )
@@ -281,6 +288,8 @@ LLAMA_SERVER = Recipe(
         "--embedding": "--embeddings",
         "--rerank": "--reranking",
         "--max-model-len": None,  # a part of --ctx-size
+        "--chat-template": "--chat-template-file",
+        "--default-chat-template-kwargs": "--chat-template-kwargs",
         **dict.fromkeys(("--tensor-parallel-size", "--data-parallel-size", "--pipeline-parallel-size", *_PARALLEL)),
         **dict.fromkeys(("--gpu-memory-utilization", "--dtype", "--quantization", "--tokenizer", "--revision")),
         **dict.fromkeys(("--trust-remote-code", "--enforce-eager", "--enable-prefix-caching")),

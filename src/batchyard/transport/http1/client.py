@@ -2,20 +2,24 @@
 
 import asyncio
 import errno
+import os
+import socket
 import ssl
 
 from batchyard.transport.http1.address import Address
 from batchyard.transport.http1.connection import Connection
 from batchyard.transport.http1.exchange import ConnectFailed, Limits, Received, Stale
+from batchyard.transport.http1.tls import tls_context
 
 IDLE_SECONDS = 20.0
 """A connection that has been idle for longer is not trusted: something on the way may have forgotten it silently."""
 
 
 class Client:
-    """Exchanges with one origin, any number at once, each on a connection of its own.
+    """Exchanges with one origin, side by side, each on a connection of its own.
 
-    Nothing here counts or queues: how many exchanges there are is the caller's decision. Cancelling an exchange closes
+    Nothing here queues: how many exchanges there are is the caller's decision, and over `most_connections` they fail
+    as they would without a file descriptor, only before descriptors run out for others. Cancelling an exchange closes
     its connection, because the answer to a given-up request must not be taken for the next one's.
     """
 
@@ -26,11 +30,14 @@ class Client:
         tls: ssl.SSLContext | None = None,
         limits: Limits | None = None,
         connect_timeout_seconds: float = 10.0,
+        most_connections: int = 1 << 16,
     ) -> None:
         self._address = address
-        self._tls = tls if address.tls else None
+        self._tls = (tls or tls_context()) if address.tls else None
         self._limits = limits or Limits()
         self._connect_timeout_seconds = connect_timeout_seconds
+        self._most_connections = most_connections
+        self._connecting = 0
         self._idle: list[Connection] = []
         self._live: set[Connection] = set()
         self._closed = False
@@ -89,6 +96,20 @@ class Client:
     async def _connect(self) -> Connection:
         if self._closed:
             raise ConnectFailed("The client is closed.")
+        if len(self._live) + self._connecting >= self._most_connections:
+            raise ConnectFailed(f"{self._most_connections} connections are open, and no more can be.", local=True)
+        self._connecting += 1
+        try:
+            connection = await self._new_connection()
+        finally:
+            self._connecting -= 1
+        if self._closed or not connection.open:
+            connection.abort()
+            raise ConnectFailed(f"{self._address.origin} closed the connection before anything was sent.")
+        self._live.add(connection)
+        return connection
+
+    async def _new_connection(self) -> Connection:
         loop, address = asyncio.get_running_loop(), self._address
         try:
             async with asyncio.timeout(self._connect_timeout_seconds):
@@ -100,9 +121,6 @@ class Client:
             raise ConnectFailed(message) from None
         except OSError as error:
             raise _connect_failed(address, error) from error
-        if not connection.open:
-            raise ConnectFailed(f"{address.origin} closed the connection before anything was sent.")
-        self._live.add(connection)
         return connection
 
     def _forget(self, connection: Connection) -> None:
@@ -114,5 +132,13 @@ class Client:
 def _connect_failed(address: Address, error: OSError) -> ConnectFailed:
     local = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL)
     certificate = isinstance(error, ssl.SSLCertVerificationError)
-    reason = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else error.strerror or str(error)
-    return ConnectFailed(f"{address.origin} could not be reached: {reason}.", local=local, certificate=certificate)
+    message = f"{address.origin} could not be reached: {_reason(error)}."
+    return ConnectFailed(message, local=local, certificate=certificate)
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    if isinstance(error, (ssl.SSLError, socket.gaierror)) or not error.errno:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)

@@ -95,7 +95,7 @@ def _parameters(xllamacpp: Any, config: Config, chosen: Size) -> Any:
     parameters.cpuparams.n_threads = chosen.threads
     parameters.fit_params = False  # `size` has chosen
     parameters.cache_ram_mib = 0  # its store of old prompts grows to gigabytes; slots keep their own
-    parameters.verbosity = 0
+    parameters.verbosity = 1  # errors: they are shown where the start fails
     parameters.ui = False
     parameters.endpoint_slots = False
     parameters.n_threads_http = 1

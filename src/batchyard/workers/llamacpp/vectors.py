@@ -113,7 +113,7 @@ def _cosines(server: Any, left: list[str], right: list[str]) -> tuple[Vector, in
 
 
 def _dot(a: Vector, b: Vector) -> float:
-    return math.sumprod(a, b) if hasattr(math, "sumprod") else sum(x * y for x, y in zip(a, b, strict=True))
+    return sum(x * y for x, y in zip(a, b, strict=True))
 
 
 def _vectors(server: Any, texts: list[Text]) -> tuple[list[Vector], int]:

@@ -54,7 +54,10 @@ def _why_not_network(file: Gguf) -> str | None:
     others = file.weight_types - WEIGHT_TYPES
     if others:
         return f"weights of type {min(others)} are not one of {', '.join(sorted(WEIGHT_TYPES))}"
-    if "rope_freqs.weight" in file.tensors or file.metadata.get(f"{file.architecture}.rope.scaling.type", "none") != "none":
+    if (
+        "rope_freqs.weight" in file.tensors
+        or file.metadata.get(f"{file.architecture}.rope.scaling.type", "none") != "none"
+    ):
         return "scaled rotary positions are not loaded from GGUF"
     return None
 
@@ -66,7 +69,9 @@ def _why_not_tokens(file: Gguf, path: Path) -> str | None:
     kind = file.metadata.get("tokenizer.ggml.model")
     split = file.metadata.get("tokenizer.ggml.pre")
     if kind != "gpt2" or split not in REBUILT:
-        return f"its tokenizer ({kind}, {split}) cannot be rebuilt, and there is no tokenizer.json of it beside the file"
+        return (
+            f"its tokenizer ({kind}, {split}) cannot be rebuilt, and there is no tokenizer.json of it beside the file"
+        )
     return None
 
 

@@ -67,7 +67,7 @@ class Board:
     def start(self) -> None:
         threading.Thread(target=self._work, name="step", daemon=True).start()
 
-    def put(self, passenger: Draft) -> None:
+    def put(self, draft: Draft) -> None:
         self._arrivals.put(draft)
 
     def _work(self) -> None:
@@ -95,7 +95,7 @@ class Board:
         while not self._arrivals.empty():
             self._take(self._arrivals.get())
 
-    def _take(self, passenger: Draft) -> None:
+    def _take(self, draft: Draft) -> None:
         if draft.given_up():
             return
         try:

@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 from batchyard.domain.result import Answer, Usage
 from batchyard.engine import Abilities
@@ -97,10 +98,10 @@ class OpenVinoModel:
 
     def _chat_ids(self, body: Body) -> list[int]:
         messages = checked_messages(body, sees_images=False)
-        extra = body.get("chat_template_kwargs") or {}
+        extra: object = body.get("chat_template_kwargs") or {}
         if not isinstance(extra, dict):
             raise BadRequest("`chat_template_kwargs` must be an object.", param="chat_template_kwargs")
-        return self._source.tokens.of_chat(self._source.template.render(messages, extra))
+        return self._source.tokens.of_chat(self._source.template.render(messages, cast("Body", extra)))
 
     def _prompt_ids(self, body: Body) -> list[list[int]]:
         if body.get("echo"):
@@ -202,7 +203,9 @@ def _tells_logprobs(body: Body, chats: bool) -> bool:
     if wanted and not isinstance(wanted, bool):
         param = "top_logprobs" if chats else "logprobs"
         raise BadRequest(
-            f"The OpenVINO engine tells no alternatives; `{param}` must be 0.", param=param, code="unsupported_parameter"
+            f"The OpenVINO engine tells no alternatives; `{param}` must be 0.",
+            param=param,
+            code="unsupported_parameter",
         )
     return bool(body.get("logprobs")) if chats else wanted is not None and wanted is not False
 

@@ -66,4 +66,6 @@ def plain_message(error: Exception) -> str:
     """The message of a native error, without where in which source file it arose."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     last = lines[-1] if lines else type(error).__name__
-    return last.rpartition(".cc:")[2].partition(": ")[2] or last
+    if ".cc:" in last or ".cpp:" in last:
+        return last.rpartition(".c")[2].partition(": ")[2] or last
+    return last

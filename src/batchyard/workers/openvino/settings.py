@@ -45,6 +45,7 @@ def sampler_settings(body: Body, stop_ids: frozenset[int], schema: str | None) -
     _add_whole_numbers(settings, body)
     if body.get("ignore_eos"):
         settings["ignore_eos"] = True
+    seed_of(body)  # refuses a bad one, even where nothing is drawn
     stops = stop_strings(body)
     if stops:
         settings["stop_strings"] = set(stops)

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from batchyard.domain.errors import Unavailable
 from batchyard.workers.gguf import Gguf, NotGguf, read_gguf
@@ -93,7 +93,7 @@ def _folder_template(folder: Path, settings: dict[str, Any]) -> str:
         return alone.read_text(encoding="utf-8")
     told = settings.get("chat_template")
     if isinstance(told, list):  # several, by name
-        named: list[dict[str, str]] = told
+        named = cast("list[dict[str, str]]", told)
         told = next((one["template"] for one in named if one["name"] == "default"), None)
     return str(told) if told else PLAIN_CHAT
 
@@ -103,8 +103,8 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _word(told: Any) -> str:
-    return str(told["content"]) if isinstance(told, dict) else str(told or "")
+    return str(cast("dict[str, Any]", told)["content"]) if isinstance(told, dict) else str(told or "")
 
 
 def _numbers(told: Any) -> frozenset[int]:
-    return frozenset(told if isinstance(told, list) else [] if told is None else [told])
+    return frozenset(cast("list[int]", told) if isinstance(told, list) else [] if told is None else [told])

@@ -4,7 +4,7 @@ import importlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from batchyard.clock import SystemClock
 from batchyard.workers.openai import BadRequest, Body
@@ -46,7 +46,7 @@ def _plain(message: Body) -> Body:
     content = message.get("content")
     if not isinstance(content, list):
         return message
-    parts: list[Body] = content
+    parts = cast("list[Body]", content)
     return {**message, "content": "".join(part["text"] for part in parts)}
 
 

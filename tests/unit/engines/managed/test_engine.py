@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from tests.support.processes import all_end_within, until
 
 from batchyard.domain.errors import Invalid, Unavailable
 from batchyard.domain.request import Request
@@ -17,6 +16,7 @@ from batchyard.domain.result import Answer, Failure, Fault, Reply
 from batchyard.engine import Abilities, Engine
 from batchyard.engines import managed
 from batchyard.transport.life import Patience
+from tests.support.processes import all_end_within, until
 
 FAKE = Path(__file__).parents[3] / "support" / "fake_program.py"
 QUICK = Patience(start_seconds=20, stop_seconds=5, probe_interval_seconds=0.01, backoff_seconds=0.05)
@@ -24,7 +24,7 @@ QUICK = Patience(start_seconds=20, stop_seconds=5, probe_interval_seconds=0.01, 
 
 def a_config(
     tmp_path: Path,
-    *flags: str,
+    slots: int | None = None,
     model: str = "org/tiny",
     patience: Patience = QUICK,
     doubt: float = 1.0,
@@ -37,7 +37,7 @@ def a_config(
         program="vllm",
         model=model,
         names=("tiny",),
-        flags=flags,
+        slots=slots,
         executable=str(executable),
         log_folder=str(tmp_path / "logs"),
         gpu=False,
@@ -67,13 +67,13 @@ def is_answer(reply: Reply, status: int = 200) -> bool:
 
 
 def lives(file: Path) -> list[list[str]]:
-    """Process id, port and arguments of each start."""
+    """Process id, port, key and arguments of each start."""
     return [line.split() for line in file.read_text().splitlines()]
 
 
 async def test_abilities_are_what_the_program_says_it_serves(tmp_path: Path) -> None:
     paths = "/v1/chat/completions,/v1/embeddings,/health,/tokenize"
-    async with started(a_config(tmp_path, "--max-num-seqs", "12", paths=paths)) as (_, abilities):
+    async with started(a_config(tmp_path, slots=12, paths=paths)) as (_, abilities):
         assert abilities.endpoints == {"/v1/chat/completions", "/v1/embeddings"}
         assert abilities.models == {"tiny"}
         assert abilities.slots == 12
@@ -112,9 +112,9 @@ async def test_a_500_of_a_healthy_program_is_its_answer(tmp_path: Path) -> None:
         assert is_answer(await engine.infer(a_request("fail")), 500)
 
 
-async def test_a_restarted_program_gets_a_new_port_and_restarts_are_counted(tmp_path: Path) -> None:
+async def test_a_restarted_program_gets_a_new_port_and_a_new_key_and_restarts_are_counted(tmp_path: Path) -> None:
     file = tmp_path / "lives"
-    config = a_config(tmp_path, lives=str(file))
+    config = a_config(tmp_path, lives=str(file), key="VLLM_API_KEY")
     engine = managed.ManagedEngine(config, managed.RECIPES["vllm"])
     await engine.start()
     try:
@@ -124,7 +124,9 @@ async def test_a_restarted_program_gets_a_new_port_and_restarts_are_counted(tmp_
             reply = await engine.infer(a_request())
         assert is_answer(reply)
         assert engine.restarts == 1
-        assert lives(file)[0][1] != lives(file)[1][1]
+        first, second = lives(file)
+        assert first[1] != second[1]
+        assert first[2] != second[2]
     finally:
         await engine.close()
 

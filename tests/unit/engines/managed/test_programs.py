@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from batchyard.engines.managed.flags import number, parse
 from batchyard.engines.managed.programs import RECIPES, Call, Recipe
 
 
@@ -20,7 +21,7 @@ def words(
         flags=flags,
         gpu=gpu,
         slots=recipe.slots_for(flags, gpu=gpu),
-        context_tokens=2048,
+        context_tokens=number(parse(given), "--max-model-len"),
         port=8123,
         spare_ports=(1, 2, 3),
         key="secret",
@@ -93,7 +94,7 @@ def test_fastdeploy_takes_its_own_flags_as_they_are_and_ports_that_are_free() ->
 
 
 def test_llama_server_shares_its_context_out_among_its_slots() -> None:
-    command = words(RECIPES["llama-server"], "-np", "4", model="x.gguf")
+    command = words(RECIPES["llama-server"], "-np", "4", "--max-model-len", "2048", model="x.gguf")
     assert value(command, "--model") == "x.gguf"
     assert value(command, "--parallel") == "4"
     assert value(command, "--ctx-size") == str(4 * 2048)

@@ -25,6 +25,9 @@ DATA = "/work/journal/000001.jsonl"
 INDEX = "/work/journal/000001.idx"
 
 
+_results = results(st.integers(0, LINES - 1))
+
+
 def on_a_loop(walk: Callable[[], Awaitable[T]]) -> T:
     async def main() -> T:
         return await walk()
@@ -220,7 +223,7 @@ class JournalUnderPowerCuts(RuleBasedStateMachine):
             if outcome and line not in self.safe:
                 self.safe[line] = self.given[line][0]
 
-    @rule(result=results(st.integers(0, LINES - 1)))
+    @rule(result=_results)
     def append(self, result: Result) -> None:
         try:
             self.journal.append(result)
@@ -265,9 +268,12 @@ class JournalUnderPowerCuts(RuleBasedStateMachine):
     def die(self) -> None:
         self.stop(self.disk.kill)
 
-    @rule(calls=st.integers(1, 12))
-    def lose_power_soon(self, calls: int) -> None:
+    @rule(given=st.lists(_results, min_size=1, max_size=4), calls=st.integers(1, 8))
+    def lose_power_in_a_commit(self, given: list[Result], calls: int) -> None:
+        for result in given:
+            self.append(result)
         self.disk.faults.cut_at_call = self.disk.calls + calls
+        self.flush()
 
     @rule(calls=st.integers(1, 12))
     def lose_power_while_opening(self, calls: int) -> None:
@@ -275,13 +281,19 @@ class JournalUnderPowerCuts(RuleBasedStateMachine):
         self.disk = self.disk.cut(Faults(cut_at_call=calls))
         self.reopen()
 
-    @rule(syncs=st.integers(1, 5))
-    def fail_a_sync_soon(self, syncs: int) -> None:
+    @rule(result=_results, syncs=st.integers(1, 3))
+    def fail_a_sync_in_a_commit(self, result: Result, syncs: int) -> None:
+        self.append(result)
         self.disk.faults.failing_sync = self.disk.syncs + syncs
+        self.flush()
+        self.stop(self.disk.kill)
 
-    @rule(room=st.integers(0, 400))
-    def fill(self, room: int) -> None:
+    @rule(result=_results, room=st.integers(0, 400))
+    def fill_up_in_a_commit(self, result: Result, room: int) -> None:
+        self.append(result)
         self.disk.faults.capacity_bytes = sum(map(len, self.disk.files().values())) + room
+        self.flush()
+        self.stop(self.disk.kill)
 
     @invariant()
     def counts_are_of_what_is_safe(self) -> None:
@@ -294,5 +306,5 @@ class JournalUnderPowerCuts(RuleBasedStateMachine):
             self.loop.drop_everything()
 
 
-JournalUnderPowerCuts.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+JournalUnderPowerCuts.TestCase.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
 test_a_journal_under_power_cuts_keeps_what_it_reported = JournalUnderPowerCuts.TestCase

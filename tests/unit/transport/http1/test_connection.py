@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.upstream import answer, chunked
 
 from batchyard.transport.http1 import BadAnswer, Connection, HttpError, Limits, Lost, Received, TooLarge
 from batchyard.transport.http1.exchange import Stale
+from tests.support.upstream import answer, chunked
 
 BODY = b'{"text":"0123456789"}'
 LIMITS = Limits(answer_bytes=1000, header_bytes=500)
@@ -70,8 +70,8 @@ class Talk:
     def __exit__(self, *_: object) -> None:
         if not self.lost:
             self.connection.connection_lost(None)
-        if self.future.done():
-            self.future.cancelled() or self.future.exception()
+        if self.future.done() and not self.future.cancelled():
+            self.future.exception()
 
     def ask(self, body: bytes = b"{}") -> None:
         self.future = self.connection.send(b"POST / HTTP/1.1\r\n", body)

@@ -1,0 +1,129 @@
+"""What every engine promises, held against every engine that can be opened here.
+
+An engine is added by its opener: an async context that gives an engine, not yet started, and the model to ask for.
+Engines that need what is not on every machine (a model file, a program) skip themselves in their opener.
+"""
+
+import asyncio
+import importlib
+import json
+import pkgutil
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+import batchyard.engines
+from batchyard.domain.request import Request
+from batchyard.domain.result import Answer, Failure
+from batchyard.engine import Engine
+from batchyard.engines import echo, http
+from tests.support.upstream import Upstream
+
+CHAT = "/v1/chat/completions"
+
+
+@dataclass(frozen=True)
+class Opened:
+    engine: Engine
+    model: str
+
+
+Opener = Callable[[], AbstractAsyncContextManager[Opened]]
+
+
+@asynccontextmanager
+async def open_echo() -> AsyncGenerator[Opened]:
+    yield Opened(echo.open(echo.Config()), "echo")
+
+
+@asynccontextmanager
+async def open_http() -> AsyncGenerator[Opened]:
+    async with Upstream() as upstream:
+        yield Opened(http.open(http.Config(urls=(upstream.url,))), "m")
+
+
+OPENERS: dict[str, Opener] = {"echo": open_echo, "http": open_http}
+
+
+@pytest.fixture(params=OPENERS)
+async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Opened]:
+    async with OPENERS[request.param]() as opened:
+        yield opened
+        await opened.engine.close()
+
+
+def chat(opened: Opened, line: int = 0, text: str = "hello") -> Request:
+    body = {"model": opened.model, "messages": [{"role": "user", "content": text}], "max_tokens": 8}
+    return Request(line, f"id-{line}", CHAT, opened.model, json.dumps(body).encode())
+
+
+def json_of(reply: object) -> dict[str, Any]:
+    assert isinstance(reply, Answer), reply
+    found = json.loads(reply.body)
+    assert isinstance(found, dict)
+    return found  # pyright: ignore[reportUnknownVariableType]
+
+
+@pytest.mark.parametrize("name", [module.name for module in pkgutil.iter_modules(batchyard.engines.__path__)])
+def test_an_engine_is_a_module_with_a_config_and_a_way_to_open_it(name: str) -> None:
+    module = importlib.import_module(f"batchyard.engines.{name}")
+    assert issubclass(module.Config, object)
+    assert callable(module.open)
+
+
+async def test_a_started_engine_tells_what_it_can_do(opened: Opened) -> None:
+    abilities = await opened.engine.start()
+    assert CHAT in abilities.endpoints
+    assert abilities.models is None or opened.model in abilities.models
+    assert abilities.slots is None or abilities.slots >= 1
+    assert abilities.description
+
+
+async def test_an_answer_is_a_json_object_with_its_usage(opened: Opened) -> None:
+    await opened.engine.start()
+    reply = await opened.engine.infer(chat(opened))
+    assert json_of(reply)
+    assert isinstance(reply, Answer)
+    assert reply.status == 200
+    assert reply.usage.input_tokens > 0
+
+
+async def test_any_number_of_requests_may_be_under_way(opened: Opened) -> None:
+    await opened.engine.start()
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(opened.engine.infer(chat(opened, line, f"word{line}"))) for line in range(40)]
+    assert all(json_of(task.result()) for task in tasks)
+
+
+async def test_a_request_that_cannot_be_answered_is_a_value_and_the_next_one_is_answered(opened: Opened) -> None:
+    await opened.engine.start()
+    strange = Request(0, "id-0", "/v1/no/such/endpoint", opened.model, b'{"model":"m","messages":"what"}')
+    assert isinstance(await opened.engine.infer(strange), (Answer, Failure))
+    assert json_of(await opened.engine.infer(chat(opened)))
+
+
+async def test_a_request_can_be_given_up_and_the_next_one_is_answered(opened: Opened) -> None:
+    await opened.engine.start()
+    async with asyncio.TaskGroup() as group:
+        given_up = [group.create_task(opened.engine.infer(chat(opened, line))) for line in range(5)]
+        await asyncio.sleep(0)
+        for task in given_up:
+            task.cancel()
+    assert json_of(await opened.engine.infer(chat(opened)))
+
+
+async def test_it_can_be_closed_twice_and_without_a_start(opened: Opened) -> None:
+    await opened.engine.close()
+    await opened.engine.close()
+
+
+async def test_it_can_be_closed_with_requests_under_way(opened: Opened) -> None:
+    await opened.engine.start()
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(opened.engine.infer(chat(opened, line))) for line in range(5)]
+        await asyncio.sleep(0)
+        await opened.engine.close()
+    assert all(isinstance(task.result(), (Answer, Failure)) for task in tasks)

@@ -1,0 +1,124 @@
+"""What each endpoint asks of a body, and what it says of it."""
+
+import json
+from typing import Any
+
+import pytest
+from xxhash import xxh3_64_intdigest
+
+from batchyard.endpoint import Endpoint, Problem, Traits, decode_body
+from batchyard.endpoints import ENDPOINTS
+
+RIGHT: dict[str, list[dict[str, Any]]] = {
+    "/v1/chat/completions": [{"messages": [{"role": "user", "content": "hi"}]}, {"messages": []}],
+    "/v1/completions": [{"prompt": "hi"}, {"prompt": [1, 2]}, {"prompt": ["a", "b"]}],
+    "/v1/embeddings": [{"input": "hi"}, {"input": ["a"]}, {"messages": [{"role": "user", "content": "hi"}]}],
+    "/v1/score": [
+        {"text_1": "a", "text_2": ["b", "c"]},
+        {"queries": "a", "documents": ["b"]},
+        {"queries": "a", "items": ["b"]},
+        {"data_1": {"content": []}, "data_2": "b"},
+    ],
+    "/v1/rerank": [{"query": "a", "documents": ["b", "c"]}],
+    "/v1/responses": [{"input": "hi"}, {"input": [{"role": "user", "content": "hi"}]}],
+}
+WRONG: list[tuple[str, dict[str, Any], str, str]] = [
+    ("/v1/chat/completions", {}, "messages", "Missing"),
+    ("/v1/chat/completions", {"messages": None}, "messages", "Missing"),
+    ("/v1/chat/completions", {"messages": "hi"}, "messages", "a string"),
+    ("/v1/completions", {"messages": []}, "prompt", "Missing"),
+    ("/v1/completions", {"prompt": {"a": 1}}, "prompt", "an object"),
+    ("/v1/embeddings", {"input": 5}, "input", "a number"),
+    ("/v1/embeddings", {}, "input", "Missing"),
+    ("/v1/score", {"text_1": "a"}, "text_2", "Missing"),
+    ("/v1/score", {"text_2": "a"}, "text_1", "Missing"),
+    ("/v1/rerank", {"documents": ["a"]}, "query", "Missing"),
+    ("/v1/rerank", {"query": "a", "documents": "b"}, "documents", "a string"),
+    ("/v1/responses", {"input": True}, "input", "a boolean"),
+    ("/v1/chat/completions", {"messages": [], "n": 1.5}, "n", "1.5"),
+    ("/v1/completions", {"prompt": "a", "max_tokens": 0.5}, "max_tokens", "0.5"),
+    ("/v1/responses", {"input": "a", "max_output_tokens": 2.5}, "max_output_tokens", "2.5"),
+]
+
+
+def check(endpoint: Endpoint, fields: dict[str, Any]) -> Traits | Problem:
+    body = decode_body(json.dumps(fields).encode())
+    return endpoint.check(body, bytes(getattr(body, endpoint.prompt)))
+
+
+def traits(path: str, **fields: Any) -> Traits:
+    found = check(ENDPOINTS[path], fields)
+    assert isinstance(found, Traits)
+    return found
+
+
+def chat(text: str = "hi", **fields: Any) -> Traits:
+    return traits("/v1/chat/completions", messages=[{"role": "user", "content": text}], **fields)
+
+
+def test_every_endpoint_is_known_by_its_own_path() -> None:
+    assert set(ENDPOINTS) == set(RIGHT)
+    assert all(endpoint.path == path for path, endpoint in ENDPOINTS.items())
+
+
+@pytest.mark.parametrize(("path", "fields"), [(path, fields) for path, bodies in RIGHT.items() for fields in bodies])
+def test_a_body_with_what_its_endpoint_needs_is_right(path: str, fields: dict[str, Any]) -> None:
+    assert isinstance(check(ENDPOINTS[path], fields), Traits)
+
+
+@pytest.mark.parametrize(("path", "fields", "param", "text"), WRONG)
+def test_a_wrong_body_is_told_with_its_field_and_a_remedy(
+    path: str, fields: dict[str, Any], param: str, text: str
+) -> None:
+    problem = check(ENDPOINTS[path], fields)
+
+    assert isinstance(problem, Problem)
+    assert (problem.code, problem.param) == ("invalid_request", param)
+    assert text in problem.message
+    assert problem.remedy
+
+
+def test_a_whole_number_may_be_written_with_a_point() -> None:
+    assert chat(n=2.0, max_tokens=10.0).output_tokens == 20
+
+
+def test_lines_with_the_same_start_and_model_have_the_same_prefix() -> None:
+    start = "You are a careful clerk. " * 40
+    assert chat(start + "one").prefix == chat(start + "two").prefix
+    assert chat(start + "one").prefix != chat("no " + start).prefix
+    assert chat(start, model="a").prefix != chat(start, model="b").prefix
+    assert chat("short one").prefix != chat("short two").prefix
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/score", "/v1/rerank"])
+def test_what_generates_nothing_is_repeatable(path: str) -> None:
+    assert traits(path, **RIGHT[path][0]).repeatable
+
+
+def test_a_generation_is_repeatable_as_the_policy_says() -> None:
+    assert chat(temperature=0).repeatable
+    assert chat(temperature=1, seed=3).repeatable
+    assert not chat().repeatable
+    assert not chat(temperature=0, n=2).repeatable
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, 0),
+        ({"max_tokens": 7}, 7),
+        ({"max_completion_tokens": 9}, 9),
+        ({"max_tokens": 7, "n": 3}, 21),
+        ({"max_tokens": -4}, 0),
+        ({"max_tokens": 2**63}, 2**32 - 1),
+        ({"max_tokens": 1e300, "n": 1e300}, 2**32 - 1),
+        ({"max_tokens": 1.0, "n": 10**400}, 2**32 - 1),
+    ],
+)
+def test_the_most_tokens_of_an_answer_fit_into_a_plan(fields: dict[str, Any], expected: int) -> None:
+    assert chat(**fields).output_tokens == expected
+
+
+def test_the_prompt_is_measured_as_it_is_written() -> None:
+    assert traits("/v1/completions", prompt="twelve chars").prompt_bytes == len('"twelve chars"')
+    assert traits("/v1/embeddings", input="x").prefix == xxh3_64_intdigest(b'"x"', xxh3_64_intdigest(b""))

@@ -1,0 +1,90 @@
+"""Responses on an engine that only knows chats."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from batchyard.domain.request import Request
+from batchyard.domain.result import Answer, Failure, Reply
+from batchyard.engine import Abilities
+from batchyard.engines import echo
+from batchyard.pipeline.translate import Translating
+
+RESPONSES = "/v1/responses"
+
+
+def a_request(endpoint: str = RESPONSES, **fields: Any) -> Request:
+    body = {"model": "m", "input": "cold?", **fields}
+    return Request(3, "a", endpoint, "m", msgspec.json.encode(body))
+
+
+async def an_engine(script: echo.Script | None = None) -> Translating:
+    engine = Translating(echo.open(echo.Config(script=script)))
+    await engine.start()
+    return engine
+
+
+class Native:
+    """An engine that has responses of its own."""
+
+    async def start(self) -> Abilities:
+        return Abilities(endpoints=frozenset({RESPONSES, echo.CHAT}), models=None)
+
+    async def infer(self, request: Request) -> Reply:
+        return Answer(200, request.endpoint.encode())
+
+    async def close(self) -> None:
+        return None
+
+
+async def test_responses_are_added_to_what_the_engine_can_do() -> None:
+    abilities = await Translating(echo.open(echo.Config())).start()
+    assert RESPONSES in abilities.endpoints and echo.EMBEDDINGS in abilities.endpoints
+
+
+async def test_a_response_is_what_the_chat_answered() -> None:
+    engine = await an_engine()
+    reply = await engine.infer(a_request(instructions="Short."))
+    await engine.close()
+    assert isinstance(reply, Answer)
+    response = json.loads(reply.body)
+    assert response["object"] == "response"
+    assert response["output"][0]["content"][0]["text"] == "cold?"
+    assert response["usage"]["output_tokens"] == reply.usage.output_tokens == 1
+
+
+async def test_an_engine_with_responses_is_left_alone() -> None:
+    engine = Translating(Native())
+    await engine.start()
+    assert await engine.infer(a_request()) == Answer(200, RESPONSES.encode())
+
+
+async def test_other_endpoints_are_left_alone() -> None:
+    engine = await an_engine()
+    reply = await engine.infer(a_request(echo.EMBEDDINGS))
+    assert isinstance(reply, Answer) and json.loads(reply.body)["object"] == "list"
+
+
+async def test_what_a_chat_cannot_say_is_answered_as_a_bad_request() -> None:
+    engine = await an_engine()
+    reply = await engine.infer(a_request(previous_response_id="resp_1"))
+    assert isinstance(reply, Answer) and reply.status == 400
+    assert json.loads(reply.body)["error"]["param"] == "previous_response_id"
+
+
+@pytest.mark.parametrize("bad", [Answer(429, b'{"error":{}}'), Failure("connection_lost", "Gone.")])
+async def test_errors_pass_as_they_are(bad: Reply) -> None:
+    async def script(_: Request) -> Reply | None:
+        return bad
+
+    assert await (await an_engine(script)).infer(a_request()) == bad
+
+
+async def test_an_answer_that_is_no_chat_is_lost() -> None:
+    async def script(_: Request) -> Reply | None:
+        return Answer(200, b'{"choices":[]}')
+
+    reply = await (await an_engine(script)).infer(a_request())
+    assert isinstance(reply, Failure) and reply.code == "bad_answer"

@@ -1,0 +1,139 @@
+"""The board against a pipeline that breaks as OpenVINO's does: after it has thrown, it always throws."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from batchyard.workers.openvino.board import Board, Draft, Generated
+
+
+class FragilePipeline:
+    """Writes a prompt's ids back, one per step. `poison` in a configuration breaks it at a step or at the door."""
+
+    def __init__(self) -> None:
+        self.broken = False
+        self.handles: list[Writing] = []
+
+    def add(self, ids: Sequence[int], config: Any) -> "Writing":
+        if config == "poison at the door":
+            raise RuntimeError("not with me")
+        handle = Writing(ids, config)
+        self.handles.append(handle)
+        return handle
+
+    def step(self) -> None:
+        if self.broken or any(handle.config == "poison" and handle.running() for handle in self.handles):
+            self.broken = True
+            raise RuntimeError("already in scheduling phase")
+        for handle in self.handles:
+            handle.written += 1
+
+
+class Writing:
+    def __init__(self, ids: Sequence[int], config: Any) -> None:
+        self.ids = ids
+        self.config = config
+        self.written = 0
+        self.cancelled = False
+
+    def running(self) -> bool:
+        return self.written < len(self.ids) and not self.cancelled
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+    def result(self) -> Generated:
+        if self.config == "ignored":
+            raise RuntimeError("ended as IGNORED")
+        return Generated(self.ids, [0.0] * len(self.ids), "stop")
+
+
+class Desk:
+    """Puts drafts on a board and keeps what comes of them, by name."""
+
+    def __init__(self) -> None:
+        self.pipelines: list[FragilePipeline] = []
+        self.board = Board(self._build)
+        self.done: dict[str, Generated | Exception] = {}
+        self.asked: set[str] = set()
+        self.given_up: set[str] = set()
+
+    def _build(self) -> FragilePipeline:
+        self.pipelines.append(FragilePipeline())
+        return self.pipelines[-1]
+
+    def put(self, name: str, length: int = 2, config: str = "") -> None:
+        self.asked.add(name)
+        self.board.put(Draft(range(length), config, self._noting(name), lambda: name in self.given_up))
+
+    def _noting(self, name: str) -> Callable[[Generated | Exception], None]:
+        def note(result: Generated | Exception) -> None:
+            assert name not in self.done
+            self.done[name] = result
+
+        return note
+
+    def finish(self) -> None:
+        for _ in range(200):
+            if self.asked <= set(self.done) | self.given_up:
+                return
+            self.board.turn()
+        raise AssertionError(f"still waiting for {self.asked - set(self.done)}")
+
+
+def test_drafts_step_together_and_leave_as_they_end() -> None:
+    desk = Desk()
+    for name, length in (("long", 5), ("short", 1)):
+        desk.put(name, length)
+    desk.board.turn()
+    assert set(desk.done) == {"short"}
+    desk.put("late", 1)
+    desk.finish()
+    assert all(isinstance(result, Generated) for result in desk.done.values())
+    assert len(desk.pipelines[0].handles) == 3
+
+
+def test_one_that_breaks_the_pipeline_harms_nobody_else() -> None:
+    desk = Desk()
+    for name in "abc":
+        desk.put(name, 3)
+    desk.put("bad", 3, "poison")
+    desk.put("d", 3)
+    desk.board.turn()
+    desk.put("late", 3)
+    desk.finish()
+    assert isinstance(desk.done.pop("bad"), RuntimeError)
+    assert set(desk.done) == {"a", "b", "c", "d", "late"}
+    assert all(isinstance(result, Generated) for result in desk.done.values())
+    # Once for all on board, once more for the one that broke it alone.
+    assert desk.board.rebuilt == 2
+
+
+def test_one_that_breaks_it_alone_is_told_at_once() -> None:
+    desk = Desk()
+    desk.put("bad", 1, "poison")
+    desk.put("worse", 1, "poison at the door")
+    desk.finish()
+    assert all(isinstance(result, RuntimeError) for result in desk.done.values())
+
+
+def test_one_that_is_given_up_leaves_at_once() -> None:
+    desk = Desk()
+    desk.put("endless", 10_000)
+    desk.put("b", 3)
+    desk.board.turn()
+    desk.given_up.add("endless")
+    desk.finish()
+    assert "endless" not in desk.done
+    assert desk.pipelines[0].handles[0].cancelled
+    desk.given_up.add("never")
+    desk.put("never", 1)
+    desk.put("after", 1)
+    desk.finish()
+    assert "never" not in desk.done
+
+
+def test_one_that_the_pipeline_ends_by_itself_is_told_why() -> None:
+    desk = Desk()
+    desk.put("too large", 1, "ignored")
+    desk.finish()
+    assert isinstance(desk.done["too large"], RuntimeError)
