@@ -25,7 +25,7 @@ _KEY = re.compile(rf"(?:{'|'.join(FOLDERS)})/[A-Za-z0-9_-]{{1,200}}")
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """`folder` is ours alone."""
+    """`folder` is ours alone; its parent exists and is safe."""
 
     folder: str
 
@@ -179,6 +179,7 @@ def _prepare(disk: Disk, folder: str) -> None:
     for name in disk.names(f"{folder}/{_NEW}"):
         disk.remove(f"{folder}/{_NEW}/{name}")
     disk.sync_folder(folder)
+    disk.sync_folder(folder.rpartition("/")[0] or "/")
 
 
 def _told(step: Callable[[], T]) -> T:

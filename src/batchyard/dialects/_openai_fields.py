@@ -97,7 +97,10 @@ def expiry_of(given: Mapping[str, Any], name: str) -> ExpiresAfter:
 def value(fields: Fields, name: str) -> Any:
     """A field's value; None where it is absent."""
     raw = fields.get(name)
-    return None if raw is None else msgspec.json.decode(raw)
+    try:
+        return None if raw is None else msgspec.json.decode(raw)
+    except msgspec.DecodeError as error:  # a number that is too large to be one
+        raise Invalid(f"We could not parse '{name}': {error}.", param=name) from None
 
 
 def missing(name: str) -> Invalid:

@@ -20,7 +20,7 @@ class FirstLine:
     def __init__(self) -> None:
         self._kept = bytearray()
         self._whole = False
-        self._any = False
+        self._begun = False
 
     def feed(self, data: bytes) -> None:
         """See the next bytes of the file."""
@@ -44,15 +44,20 @@ class FirstLine:
             return
         try:
             msgspec.json.decode(line)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        except (msgspec.ValidationError, RecursionError):
+            return  # JSON, with a number or a depth beyond us: whoever checks the lines will say more
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise _refused("The first line is not valid JSON.") from error
 
     def _drop_blank(self) -> None:
-        if not self._any and self._kept.startswith(codecs.BOM_UTF8):
-            del self._kept[: len(codecs.BOM_UTF8)]
+        if not self._begun:
+            if len(self._kept) < len(codecs.BOM_UTF8) and codecs.BOM_UTF8.startswith(self._kept):
+                return  # it may still become a byte order mark
+            self._begun = True
+            if self._kept.startswith(codecs.BOM_UTF8):
+                del self._kept[: len(codecs.BOM_UTF8)]
         blank = len(self._kept) - len(self._kept.lstrip())
         del self._kept[:blank]
-        self._any = self._any or bool(self._kept)
 
 
 def require_jsonl_name(filename: str) -> None:

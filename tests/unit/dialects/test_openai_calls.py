@@ -70,6 +70,12 @@ def test_a_wrong_type_names_its_field(fields: dict[str, Any], param: str, reason
     assert (caught.value.param, caught.value.reason) == (param, reason)
 
 
+def test_a_number_that_is_too_large_to_be_one_is_refused() -> None:
+    for body in (b'{"metadata": {"a": 1e999}}', b'{"endpoint": 1E400}'):
+        with pytest.raises(Invalid, match="parse"):
+            batch_fields(body, 16)
+
+
 def test_parts_are_named_one_by_one() -> None:
     with pytest.raises(Invalid) as caught:
         completion_fields(b'{"part_ids": ["a", 7]}', 16)
