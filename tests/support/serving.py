@@ -98,8 +98,9 @@ class Live:
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str | None] | None = None
     ) -> Answered:
         """One call with the test's key. A header of None is left out."""
-        fields = {"host": "test", "authorization": f"Bearer {self.secret}", "content-length": str(len(body))}
-        fields |= headers or {}
+        fields: dict[str, str | None] = {"host": "test", "authorization": f"Bearer {self.secret}"}
+        fields["content-length"] = str(len(body))
+        fields.update(headers or {})
         lines = [f"{method} {path} HTTP/1.1", *(f"{k}: {v}" for k, v in fields.items() if v is not None)]
         return await self.raw("\r\n".join([*lines, "", ""]).encode() + body, method)
 

@@ -54,6 +54,12 @@ def read_call(endpoint: str, body: bytes, *, model: str | None = None, depth: in
     )
 
 
+def named(body: bytes, name: str) -> bytes:
+    """The same body, asking for the model by another name."""
+    fields = wire.read_object(body, len(body))
+    return msgspec.json.encode({**fields, "model": name})
+
+
 def body_of(answer: Answer, call: Call) -> bytes:
     """The body of an engine's answer, in the form that the call asked for."""
     if answer.ok:

@@ -25,7 +25,7 @@ class Interactive:
 
     async def ask(self, model: Model, endpoint: str, body: bytes, *, call_id: str, receive: Receive) -> Reply:
         """Ask a model's engine once. Gives the request up and raises Gone as soon as the caller hangs up."""
-        request = Request(next(self._numbers), call_id, endpoint, model.name, body)
+        request = Request(next(self._numbers), call_id, endpoint, model.asked_as, body)
         with self._counted():
             reply = await unless_gone(lambda: self._answer(model, request), receive)
         self._record(model, endpoint, reply)

@@ -49,7 +49,7 @@ class Threshold:
         except (ClientDisconnect, Gone):
             passage.status = passage.status or 499
         except Exception as error:
-            _log.exception("call failed", extra={"request_id": passage.visit.id, "path": passage.visit.path})
+            _log.exception("call_failed", extra={"request_id": passage.visit.id, "path": passage.visit.path})
             if passage.status:
                 raise
             await refuse(refusal(error, passage.visit.form))(scope, passage.receive, passage.send)
@@ -61,8 +61,14 @@ class Threshold:
         metrics = self._house.metrics
         metrics.http_requests.labels(route, method, passage.status).inc()
         metrics.http_seconds.labels(route).observe(seconds)
-        fields = {"request_id": passage.visit.id, "status": passage.status, "milliseconds": round(seconds * 1000, 1)}
-        _log.info("%s %s", scope["method"], passage.visit.path, extra=fields)
+        fields = {
+            "request_id": passage.visit.id,
+            "method": scope["method"],
+            "path": passage.visit.path,
+            "status": passage.status,
+            "milliseconds": round(seconds * 1000, 1),
+        }
+        _log.info("call", extra=fields)
 
 
 class _Passage:

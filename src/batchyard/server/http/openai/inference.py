@@ -31,8 +31,9 @@ def door(endpoint: str) -> Callable[[Request], Awaitable[Response]]:
         house = house_of(request)
         call = await _read(request, house, endpoint)
         model = _model(house, call.model, endpoint)
-        visit = visit_of(request)
-        reply = await house.interactive.ask(model, endpoint, call.body, call_id=visit.id, receive=request.receive)
+        body = call.body if model.asked_as == call.model else wire.named(call.body, model.asked_as)
+        call_id = visit_of(request).id
+        reply = await house.interactive.ask(model, endpoint, body, call_id=call_id, receive=request.receive)
         return _answer(endpoint, call, reply)
 
     return infer
