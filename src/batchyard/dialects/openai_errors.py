@@ -48,6 +48,11 @@ TABLE: Mapping[str, _Row] = {
     "unsupported": _Row(400, _INVALID, "unsupported", "OperationNotSupported"),
     "unavailable": _Row(503, "server_error", None, "serviceUnavailable", retry_after_seconds=1),
 }
+# Reasons that have a word of their own under Azure's paths.
+_AZURE_WORDS: Mapping[str, str] = {
+    "model_not_found": "DeploymentNotFound",
+    "token_limit_exceeded": "token_limit_exceeded",
+}
 _INTERNAL = _Row(500, "server_error", None, "internalFailure")
 
 
@@ -77,5 +82,5 @@ def envelope(message: str, kind: str, param: str | None, word: str | None) -> by
 
 
 def _refuse(row: _Row, message: str, param: str | None, word: str | None, form: Form) -> Refusal:
-    shown = row.azure if form is Form.AZURE else word
+    shown = _AZURE_WORDS.get(word or "", row.azure) if form is Form.AZURE else word
     return Refusal(row.status, envelope(message, row.type, param, shown), row.heals, row.retry_after_seconds)

@@ -39,6 +39,14 @@ def test_azure_paths_have_azures_words() -> None:
     assert told["code"] == "notFound"
 
 
+@pytest.mark.parametrize(
+    ("reason", "word"), [("model_not_found", "DeploymentNotFound"), ("token_limit_exceeded", "token_limit_exceeded")]
+)
+def test_azures_own_finer_words_are_kept(reason: str, word: str) -> None:
+    told = msgspec.json.decode(refusal(Invalid("m", reason=reason), Form.AZURE).body)["error"]
+    assert told["code"] == word
+
+
 @pytest.mark.parametrize("error", [Conflict("m"), QuotaExceeded("m")])
 def test_what_cannot_heal_says_so(error: BatchyardError) -> None:
     assert refusal(error).heals is False and refusal(error).status in (409, 429)
