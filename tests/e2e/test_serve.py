@@ -1,16 +1,21 @@
 """The server as a user starts and ends it."""
 
+import http.client
+import itertools
 import json
 import re
 import signal
 import stat
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
-from openai import OpenAI
+from openai import APIError, OpenAI
 
-from tests.support.chat_server import chatting
+from tests.support.chat_server import Gate, chatting
 from tests.support.cli import Cli, Running
 
 ECHO = ("serve", "--port", "0", "--engine", "echo", "--model", "m")
@@ -106,3 +111,78 @@ def test_an_upstream_answers_under_the_name_that_callers_know(cli: Cli) -> None:
             answer = client.chat.completions.create(model="ours", messages=[{"role": "user", "content": "hi"}])
     assert answer.choices[0].message.content == "hi"
     assert json.loads(upstream.seen[-1].body)["model"] == "m"
+
+
+UPSTREAM = ("serve", "--port", "0", "--model", "m", "--upstream")
+
+
+def ask(client: OpenAI) -> str | None:
+    said = client.with_options(max_retries=0).chat.completions.create(
+        model="m", messages=[{"role": "user", "content": "hi"}]
+    )
+    return said.choices[0].message.content
+
+
+def test_sigterm_lets_calls_under_way_end(cli: Cli) -> None:
+    gate = Gate(0)
+    with (
+        chatting(gate) as upstream,
+        ThreadPoolExecutor() as threads,
+        serving(cli, *UPSTREAM, upstream.url + "v1") as (run, client),
+    ):
+        answer = threads.submit(ask, client)
+        gate.wait_for(1)
+        run.send(signal.SIGTERM)
+        gate.open()
+        assert answer.result() == "hi"
+        assert run.finish().code == 0
+
+
+def test_asking_twice_ends_the_server_at_once(cli: Cli) -> None:
+    gate = Gate(0)
+    with (
+        chatting(gate) as upstream,
+        ThreadPoolExecutor() as threads,
+        serving(cli, *UPSTREAM, upstream.url + "v1") as (run, client),
+    ):
+        answer = threads.submit(ask, client)
+        gate.wait_for(1)
+        run.send(signal.SIGTERM)
+        run.wait_for("Ending")
+        run.send(signal.SIGTERM)
+        assert run.finish(20).code == 0
+        with pytest.raises(APIError):
+            answer.result()
+
+
+def test_memory_does_not_grow_with_a_file(cli: Cli) -> None:
+    line, count = LINE[:-3] + b', "x": "' + b"a" * 65_000 + b'"}}\n', 1500
+    with serving(cli) as (run, client):
+        before = most_memory(run)
+        made = post_stream(client, line, count)
+        assert made["bytes"] == len(line) * count
+        with client.files.with_streaming_response.content(made["id"]) as content:
+            assert sum(len(piece) for piece in content.iter_bytes()) == made["bytes"]
+        assert most_memory(run) - before < 24 << 20
+
+
+def most_memory(run: Running) -> int:
+    """The most bytes that a server ever had in memory."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{run.pid}/status").read_text())
+    assert found is not None
+    return int(found[1]) << 10
+
+
+def post_stream(client: OpenAI, line: bytes, count: int) -> dict[str, Any]:
+    """Upload a file that is nowhere whole, in a chunked body."""
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="big.jsonl"\r\n\r\n'
+    tail = b'\r\n--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--b--\r\n'
+    pieces = itertools.chain([head], itertools.repeat(line, count), [tail])
+    headers = {"Authorization": f"Bearer {client.api_key}", "Content-Type": "multipart/form-data; boundary=b"}
+    address = client.base_url
+    connection = http.client.HTTPConnection(address.host, address.port or 80)
+    try:
+        connection.request("POST", "/v1/files", pieces, headers, encode_chunked=True)
+        return json.loads(connection.getresponse().read())
+    finally:
+        connection.close()

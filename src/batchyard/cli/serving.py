@@ -30,6 +30,8 @@ async def run(options: ServeOptions) -> int:
     def end() -> None:
         if stop.is_set():
             serving.cancel()
+            return
+        _say("Ending when the calls under way have ended; ask again to end at once.")
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
