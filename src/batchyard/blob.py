@@ -42,6 +42,13 @@ class Blobs(Protocol):
         """Begin a blob under a key that was never used; hashes are taken while it is written."""
         ...
 
+    async def adopt(self, key: str, path: str) -> Kept:
+        """Make a whole file of this machine's disk a blob, under a key that was never used; the path is gone then.
+
+        Raises NotFound where there is no such file.
+        """
+        ...
+
     async def size(self, key: str) -> int: ...
 
     def read_range(self, key: str, start: int, end: int) -> AsyncGenerator[bytes, None]:

@@ -134,6 +134,21 @@ async def test_the_bytes_can_be_read_in_place(tmp_path: Path) -> None:
     assert Path(path).read_bytes() == b"in place"  # noqa: ASYNC240 - a test may wait
 
 
+async def test_a_file_becomes_a_blob_and_survives_a_power_cut() -> None:
+    data = Random(2).randbytes((2 << 20) + 5)
+    for seed in range(10):
+        disk = a_disk(seed=seed)
+        blobs = await open_on(disk)
+        disk.open("/data/results", create=True).append(data)
+        kept = await blobs.adopt(KEY, "/data/results")
+        assert (kept.bytes, kept.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+        assert not disk.exists("/data/results")
+        with pytest.raises(NotFound):
+            await blobs.adopt("files/again", "/data/results")
+        after = await open_on(disk.cut(Faults()))
+        assert await read(after, KEY, 0, len(data)) == data
+
+
 async def test_a_committed_blob_survives_any_power_cut_whole() -> None:
     data = Random(1).randbytes((3 << 20) + 5)
     for seed in range(20):

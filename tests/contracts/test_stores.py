@@ -464,14 +464,22 @@ async def test_a_move_writes_what_came_with_it_but_not_the_counts(store: Store) 
 
 async def test_result_files_are_published_with_the_end(store: Store) -> None:
     batch = await add_batch(store)
-    output, errors = [await store.files.add(a_file(purpose="batch_output"), None) for _ in range(2)]
-    for to in (BatchState.IN_PROGRESS, BatchState.FINALIZING, BatchState.COMPLETED):
+    for to in (BatchState.IN_PROGRESS, BatchState.FINALIZING):
         moved = batch.move(to, LATER)
-        if to is BatchState.COMPLETED:
-            moved = changed(moved, output_file_id=output.id, error_file_id=errors.id)
         assert await store.batches.move(batch.state, moved, an_event(moved))
         batch = moved
-    assert await store.batches.get(OURS, batch.id) == batch
+    tries = [[a_file(purpose="batch_output") for _ in range(2)] for _ in range(2)]
+    ends = [
+        changed(batch.move(BatchState.COMPLETED, LATER), output_file_id=output.id, error_file_id=errors.id)
+        for output, errors in tries
+    ]
+    moved = [
+        await store.batches.move(BatchState.FINALIZING, end, an_event(end), files)
+        for end, files in zip(ends, tries, strict=True)
+    ]
+    assert moved == [True, False]
+    assert await store.batches.get(OURS, batch.id) == ends[0]
+    assert await everything(store, OURS) == tries[0][::-1]
 
 
 async def test_counts_of_an_ended_batch_stand(store: Store) -> None:

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import re
 from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from msgspec import Struct
@@ -19,7 +20,7 @@ FOLDERS = ("files", "parts")
 _NEW = "new"
 _WRITE_BYTES = 1 << 20
 _READ_BYTES = 1 << 20
-_SYNC_BYTES = 64 << 20
+_SYNC_BYTES = 256 << 20
 """A big blob is synced as it grows: one sync of ten gigabytes would hold everyone else up."""
 _KEY = re.compile(rf"(?:{'|'.join(FOLDERS)})/[A-Za-z0-9_-]{{1,200}}")
 
@@ -45,6 +46,19 @@ class LocalBlobs:
         new = f"{self._folder}/{_NEW}/{self._begun}"
         handle = await self._run(lambda: self._disk.open(new, create=True))
         return LocalWriter(self, handle, new, path, md5=md5)
+
+    async def adopt(self, key: str, path: str) -> Kept:
+        new = self.path(key)
+        handle = await self._run(lambda: self._disk.open(path))
+        sha256, size = hashlib.sha256(), 0
+        try:
+            while chunk := await self._run(partial(_fed, handle, size, sha256.update)):
+                size += chunk
+            await self._run(handle.sync)
+        finally:
+            await self._run(handle.close)
+        await self._run(lambda: self.keep(path, new))
+        return Kept(size, sha256.hexdigest())
 
     async def size(self, key: str) -> int:
         return await self._run(lambda: self._size(key))
@@ -180,6 +194,13 @@ def _prepare(disk: Disk, folder: str) -> None:
         disk.remove(f"{folder}/{_NEW}/{name}")
     disk.sync_folder(folder)
     disk.sync_folder(folder.rpartition("/")[0] or "/")
+
+
+def _fed(handle: Handle, start: int, update: Callable[[bytes], None]) -> int:
+    """Feed a hash the next bytes; how many."""
+    chunk = handle.read_at(start, _READ_BYTES)
+    update(chunk)
+    return len(chunk)
 
 
 def _told(step: Callable[[], T]) -> T:

@@ -6,6 +6,7 @@ from msgspec import Struct, field
 
 from batchyard.domain.access import ProjectId, Quota
 from batchyard.domain.file import PURPOSES
+from batchyard.domain.upload import LIFETIME_SECONDS
 
 QuotaOf = Callable[[ProjectId], Quota]
 """Each project's quota, as it is now."""
@@ -35,7 +36,7 @@ class UploadRules(Struct, frozen=True, kw_only=True):
 
     part_bytes: int = 64 << 20
     max_parts: int = 10_000
-    lifetime_seconds: int = 3_600
+    lifetime_seconds: int = LIFETIME_SECONDS
 
 
 class BatchRules(Struct, frozen=True, kw_only=True):

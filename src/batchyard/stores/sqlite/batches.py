@@ -8,9 +8,11 @@ from batchyard.domain.access import ProjectId, Quota
 from batchyard.domain.batch import MOVES, Batch, BatchId, BatchState, Counts
 from batchyard.domain.errors import QuotaExceeded
 from batchyard.domain.event import Event
+from batchyard.domain.file import File
 from batchyard.domain.result import Usage
 from batchyard.store import BatchFilter, Cursor, Once, Page
 from batchyard.stores.sqlite.database import Database, Row, Transaction
+from batchyard.stores.sqlite.files import add_file
 from batchyard.stores.sqlite.limits import made_before, remember
 from batchyard.stores.sqlite.paging import page
 
@@ -51,10 +53,10 @@ class SqliteBatches:
     async def unended(self) -> Sequence[Batch]:
         return [_convert(row) for row in await self._database.read(lambda t: t.rows("batches/unended"))]
 
-    async def move(self, before: BatchState, batch: Batch, event: Event) -> bool:
+    async def move(self, before: BatchState, batch: Batch, event: Event, files: Sequence[File] = ()) -> bool:
         if batch.state not in MOVES[before]:
             raise ValueError(f"{before} does not lead to {batch.state}")
-        return await self._database.write(lambda t: _move(t, before, batch, event))
+        return await self._database.write(lambda t: _move(t, before, batch, event, files))
 
     async def count(self, id: BatchId, counts: Counts, usage: Usage) -> bool:
         counted, used = _json(counts), _json(usage)
@@ -93,9 +95,13 @@ def _require_room(t: Transaction, project: ProjectId, quota: Quota) -> None:
         )
 
 
-def _move(t: Transaction, before: BatchState, batch: Batch, event: Event) -> bool:
-    if not t.run("batches/move", before=before, ended=batch.state.terminal, **_values(batch)):
+def _move(t: Transaction, before: BatchState, batch: Batch, event: Event, files: Sequence[File]) -> bool:
+    stored = t.row("batches/get", project=batch.project, id=batch.id)
+    if stored is None or stored["state"] != before:
         return False
+    for file in files:
+        add_file(t, file, None)
+    t.run("batches/move", before=before, ended=batch.state.terminal, **_values(batch))
     t.run("events/add", **msgspec.structs.asdict(event))
     return True
 

@@ -109,7 +109,8 @@ CREATE TABLE batches (
 ) STRICT;
 
 CREATE INDEX batches_of_project ON batches (project, created_at);
-CREATE INDEX batches_unended ON batches (project) WHERE ended = 0;
+CREATE INDEX batches_unended ON batches (position) WHERE ended = 0;
+CREATE INDEX batches_unended_of_project ON batches (project) WHERE ended = 0;
 CREATE INDEX batches_reading ON batches (input_blob) WHERE ended = 0 AND input_blob IS NOT NULL;
 
 CREATE TABLE events (

@@ -1,3 +1,3 @@
 DELETE FROM parts
 WHERE id IN (SELECT value FROM json_each(:ids))
-  AND upload_id IN (SELECT id FROM uploads WHERE state <> 'pending')
+  AND EXISTS (SELECT 1 FROM uploads WHERE uploads.id = parts.upload_id AND uploads.state <> 'pending')
