@@ -58,6 +58,7 @@ class BodyOnly:
     """Writes the body alone, so that what is measured is the station and not a dialect."""
 
     name = "body"
+    unique_ids = False
 
     def read(self, number: int, line: bytes) -> Line | LineError | Result:
         raise NotImplementedError

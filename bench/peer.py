@@ -85,9 +85,16 @@ def batchyard(name: str, *words: str, **environment: str) -> Runner:
 
     def has_begun(files: Files) -> bool:
         """The journal holds something."""
-        return any(path.stat().st_size > 0 for path in files.run_folder.rglob("*journal*") if path.is_file())
+        return any(_size(path) > 0 for path in files.run_folder.glob("**/journal/*.jsonl"))
 
     return Runner(name=name, command=command, has_begun=has_begun, environment=environment, resumes=True)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # a run that is complete clears up
+        return 0
 
 
 def runners(vllm: str, model: Path) -> list[Runner]:

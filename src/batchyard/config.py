@@ -33,7 +33,8 @@ class DispatchSettings(Struct, frozen=True, kw_only=True):
     `max_inflight` None: the dispatcher finds it. `retries` counts attempts after the first. Backoff doubles from
     `backoff_seconds` up to `backoff_ceiling_seconds`, with jitter; a server's Retry-After goes before it, up to
     `retry_after_ceiling_seconds`. `engine_down_seconds` is how long an engine that cannot be reached is waited for
-    without it costing any line a retry.
+    without it costing any line a retry; `overload_seconds` how long a line is put off by an engine that is full (429,
+    503) before that costs it retries.
     """
 
     max_inflight: int | None = None
@@ -43,9 +44,11 @@ class DispatchSettings(Struct, frozen=True, kw_only=True):
     backoff_ceiling_seconds: float = 30.0
     retry_after_ceiling_seconds: float = 300.0
     engine_down_seconds: float = 600.0
+    overload_seconds: float = 600.0
 
 
 MAX_LINE_BYTES = 256 << 20
+"""A longer line is refused without being read whole; large images fit as base64."""
 
 
 class EngineFlag(Struct, frozen=True):
@@ -81,8 +84,7 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     understands, in the user's order. `engine_start_seconds` is how long an engine may take to become ready.
 
     `fresh` starts over; otherwise a run goes on where an earlier one with the same input stopped. `dedupe` asks once
-    what several lines ask in the same words, where an answer is a function of its request. `multimodal_output` adds
-    FastDeploy's field of that name to its answers.
+    what several lines ask in the same words, where an answer is a function of its request.
     """
 
     input: str
@@ -111,6 +113,5 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     order: Order = Order.INPUT
     dedupe: bool = True
     fresh: bool = False
-    multimodal_output: bool = False
     max_line_bytes: int = MAX_LINE_BYTES
     dispatch: DispatchSettings = DispatchSettings()

@@ -1,5 +1,6 @@
 """The contract of an endpoint: what one kind of request looks like. Pure."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -47,13 +48,11 @@ decode_body = msgspec.json.Decoder(Body).decode
 class Traits(Struct, frozen=True, gc=False):
     """What the plan wants to know of a body.
 
-    `prefix` is as in `Line`. `repeatable` says that an equal request gets an equal answer. `prompt_bytes` is the size
-    of what the model reads, as JSON; `output_tokens` the most that the request asks for, 0 where it names no limit.
+    `repeatable` says that an equal request gets an equal answer. `output_tokens` is the most that the request asks for,
+    0 where it names no limit.
     """
 
-    prefix: int
     repeatable: bool
-    prompt_bytes: int
     output_tokens: int
 
 
@@ -75,6 +74,21 @@ class Endpoint(Protocol):
     def check(self, body: Body, prompt: bytes) -> Traits | Problem:
         """Check what must hold before an engine sees the body, and take its traits.
 
-        `prompt` is the JSON of the body's field of that name, empty where it is absent: who calls has it at hand.
+        `prompt` is the JSON of the body's field of that name, empty where it is absent: who calls has it at hand. Only
+        its first byte, which tells its type, may decide anything: what was found is taken for granted when only the
+        rest of the prompt differs.
         """
         ...
+
+
+class Translation(Struct, frozen=True):
+    """How requests of one endpoint can be said as requests of another, and the answers back.
+
+    `request` takes a body; `answer` an answer's body and the body it was asked with, and raises msgspec.DecodeError or
+    ValueError where the answer has not the shape of its endpoint.
+    """
+
+    source: str
+    target: str
+    request: Callable[[bytes], bytes | Problem]
+    answer: Callable[[bytes, bytes], bytes]

@@ -108,18 +108,23 @@ class FaultyDisk:
         self._trace = trace
         self._contents = contents or _Contents()
         self.syncs = 0
-        self.off = False
+        self.was_cut = False
+        self._off = False
 
     def cut(self, faults: Faults) -> "FaultyDisk":
         """The power goes and comes back."""
-        self.off = True
+        self.switch_off()
         self._contents.cut(self._random)
         return FaultyDisk(self._random, self._trace, faults, self._contents)
 
     def kill(self, faults: Faults) -> "FaultyDisk":
         """The process dies, or ends; the system lives."""
-        self.off = True
+        self.switch_off()
         return FaultyDisk(self._random, self._trace, faults, self._contents)
+
+    def switch_off(self) -> None:
+        """Refuse every call from now on."""
+        self._off = True
 
     def open(self, path: str, *, create: bool = False) -> "FaultyHandle":
         self.begin()
@@ -171,7 +176,7 @@ class FaultyDisk:
         return {path: bytes(file.seen) for path, file in self._contents.seen.items()}
 
     def begin(self) -> None:
-        if self.off:
+        if self._off:
             raise OSError(errno.EIO, "The power is off")
 
     def end(self, event: str) -> None:
@@ -179,7 +184,8 @@ class FaultyDisk:
         self.calls += 1
         self._trace.note(event)
         if self.calls == self.faults.cut_at_call:
-            self.off = True
+            self.was_cut = True
+            self.switch_off()
             raise PowerCut(f"after call {self.calls}: {event}")
 
     def may_sync(self) -> bool:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import inspect
 import socket
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Protocol, TypeVar
 
 from tests.simulation.disk import PowerCut
@@ -75,11 +75,15 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.set_task_factory(_make_task)
         self.set_exception_handler(lambda _, context: self.failures.append(context))
 
-    def run(self, main: Coroutine[Any, Any, T]) -> T:
-        """Run to the end, or to where the power is cut; then nothing of the run is left that could still act."""
+    def run(self, main: Coroutine[Any, Any, T], at_end: Callable[[], None] = lambda: None) -> T:
+        """Run to the end, or to where the power is cut; then nothing of the run is left that could still act.
+
+        `at_end` is called before what is left is dropped, and takes the world away from its `finally` blocks.
+        """
         try:
             return self.run_until_complete(main)
         finally:
+            at_end()
             self.drop_everything()
 
     def time(self) -> float:

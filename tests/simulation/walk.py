@@ -3,26 +3,23 @@
 Real are the walk, its stations, the journal, the http engine and its client; simulated are time, disk and upstreams.
 """
 
-import contextlib
 import json
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
-from unittest.mock import patch
 
 from batchyard.dialect import LineDialect
 from batchyard.dialects import openai
 from batchyard.domain.errors import Unavailable
 from batchyard.endpoints import ENDPOINTS
 from batchyard.engines import http
-from batchyard.journals.disk import DiskJournal
-from batchyard.pipeline import walk as walking
+from batchyard.journals.disk import DiskJournal, open_journal
 from batchyard.pipeline.manifest import InputFacts
 from batchyard.pipeline.stop import Stop
 from batchyard.pipeline.tally import Tally
-from batchyard.pipeline.walk import Ending, Parts, Run
+from batchyard.pipeline.walk import Ending, Parts, Run, walk
 from tests.simulation.disk import Faults, FaultyDisk, PowerCut
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.network import Network
@@ -94,7 +91,10 @@ class _Simulation:
         self._check_ending(ending)
         self._check_files()
         self._check_asked()
+        if self.random.random() < 0.5:
+            self.disk = self.disk.cut(Faults())
         self._check_again()
+        self._check_files()
 
     # Lives
 
@@ -108,23 +108,24 @@ class _Simulation:
         loop = SimulatedLoop(network, cut_at_step=cut_at_step)
         for number, temper in enumerate(self.world.tempers):
             network.upstreams[f"upstream{number}", 80] = ScriptedUpstream(self.random, self.trace, self.asked, temper)
-        ending, power_cut = None, False
+        ending, crashed = None, False
         try:
-            ending = loop.run(self._walk(loop, trouble))
+            ending = loop.run(self._walk(loop, trouble), at_end=self.disk.switch_off)
             assert not loop.failures, loop.failures
         except PowerCut:
-            power_cut = trouble is None or trouble.kind != "kill at a step"
+            crashed = True
         except (Unavailable, OSError) as error:
-            power_cut = self.disk.off  # then this is what a `finally` met after the cut
-            assert power_cut or self._is_due_to(trouble, error), error
+            crashed = self.disk.was_cut  # then this is what a `finally` met afterwards
+            assert crashed or self._is_due_to(trouble, error), error
         self._see_settled()
         self.trace.note(f"ends {ending}")
-        self.disk = self.disk.cut(Faults()) if power_cut else self.disk.kill(Faults())
+        loses = crashed and not (trouble and trouble.kind.startswith("kill"))
+        self.disk = self.disk.cut(Faults()) if loses else self.disk.kill(Faults())
         return ending
 
     def _faults(self, trouble: Trouble | None) -> Faults:
         match trouble:
-            case Trouble("cut at a call", when):
+            case Trouble("cut at a call" | "kill at a call", when):
                 return Faults(cut_at_call=self.disk.calls + when)
             case Trouble("full disk", _, amount):
                 used = sum(map(len, self.disk.files().values()))
@@ -145,12 +146,11 @@ class _Simulation:
             loop.call_later(trouble.amount * 3, stop.ask)
             if trouble.kind == "stop now":
                 loop.call_later(trouble.amount * 3 + 0.1, stop.ask)
-        with self._watched_journal():
-            engine = http.open(self._engine_config(), clock=SimulatedClock(loop))
-            try:
-                return await walking.walk(self._what(), self._parts(loop, engine), Tally(), stop)
-            finally:
-                await engine.close()
+        engine = http.open(self._engine_config(), clock=SimulatedClock(loop))
+        try:
+            return await walk(self._what(), self._parts(loop, engine), Tally(), stop)
+        finally:
+            await engine.close()
 
     def _what(self) -> Run:
         return Run(
@@ -166,11 +166,19 @@ class _Simulation:
         )
 
     def _parts(self, loop: SimulatedLoop, engine: Any) -> Parts:
+        offload = InlineOffload(self.random, self.world.slowest_disk_seconds)
+
+        async def journal(folder: str, lines: int) -> DiskJournal:
+            """Kept at hand, to see what it called durable in this life."""
+            self.journal = await open_journal(self.disk, offload, folder, lines)
+            return self.journal
+
         return Parts(
             disk=self.disk,
-            offload=InlineOffload(self.random, self.world.slowest_disk_seconds),
+            offload=offload,
             clock=SimulatedClock(loop),
             dialect=_dialect,
+            journal=journal,
             engine=engine,
             random=self.random,
             new_run_id=lambda: f"run-{self.random.getrandbits(64):016x}",
@@ -178,18 +186,6 @@ class _Simulation:
 
     def _engine_config(self) -> http.Config:
         return http.Config(urls=tuple(f"http://upstream{number}" for number in range(len(self.world.tempers))))
-
-    @contextlib.contextmanager
-    def _watched_journal(self) -> Generator[None]:
-        """Keep the journal of this life at hand, to see what it called durable."""
-        real = walking.open_journal
-
-        async def open_journal(*parts: Any) -> DiskJournal:
-            self.journal = await real(*parts)
-            return self.journal
-
-        with patch.object(walking, "open_journal", open_journal):
-            yield
 
     def _see_settled(self) -> None:
         if self.journal is None:
@@ -239,7 +235,7 @@ class _Simulation:
                 assert self.asked.heard[question] == heard, f"line {place} was asked again"
 
     def _check_again(self) -> None:
-        """Running it once more finds everything done, and asks nothing."""
+        """Running it once more, also after a power cut, finds everything done, and asks nothing."""
         heard = self.asked.heard.total()
         ending = self._live(None)
         assert ending is not None and ending.already and self.asked.heard.total() == heard

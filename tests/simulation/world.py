@@ -43,7 +43,19 @@ class Trouble:
     amount: float = 0.0
 
 
-KINDS = ("cut at a call", "cut at a step", "kill at a step", "full disk", "failing sync", "stop", "stop now")
+KINDS = (
+    "cut at a call",
+    "cut at a step",
+    "kill at a call",
+    "kill at a step",
+    "full disk",
+    "failing sync",
+    "stop",
+    "stop now",
+)
+MOST_CALLS = 200
+MOST_SYNCS = 60
+MOST_STEPS = 1500
 
 
 @dataclass(frozen=True)
@@ -74,7 +86,7 @@ def make_world(random: Random) -> World:
         errors=random.choice((None, ERRORS)),
         dispatch=DispatchSettings(max_inflight=random.choice((None, 1, 2, 5, 30)), request_timeout_seconds=5.0),
         tempers=[_temper(random) for _ in range(random.choice((1, 1, 2)))],
-        troubles=[_trouble(random) for _ in range(random.choice((0, 1, 1, 2, 3, 4)))],
+        troubles=[_trouble(random) for _ in range(random.choice((0, 1, 2, 3, 4, 6)))],
         slowest_disk_seconds=random.choice((0.0, 0.002, 0.3)),
     )
 
@@ -150,6 +162,6 @@ def _temper(random: Random) -> Temper:
 
 def _trouble(random: Random) -> Trouble:
     kind = random.choice(KINDS)
-    most = 80 if kind == "cut at a call" else 12 if kind == "failing sync" else 1500
+    most = MOST_CALLS if kind.endswith("at a call") else MOST_SYNCS if kind == "failing sync" else MOST_STEPS
     when = int(math.exp(random.uniform(0, math.log(most))))
     return Trouble(kind, when, random.uniform(0, 1))

@@ -4,8 +4,10 @@ from batchyard.disk import Buffer, Handle
 
 
 class MemoryHandle:
-    def __init__(self, data: bytearray) -> None:
+    def __init__(self, path: str, data: bytearray, events: list[str]) -> None:
+        self._path = path
         self._data = data
+        self._events = events
         self.largest_read = 0
 
     def read_at(self, offset: int, size: int) -> bytes:
@@ -25,25 +27,26 @@ class MemoryHandle:
         return len(self._data)
 
     def sync(self) -> None:
-        return None
+        self._events.append(f"sync {self._path}")
 
     def close(self) -> None:
         return None
 
 
 class MemoryDisk:
-    """Files by path in `files`; `opened` lists every handle."""
+    """Files by path in `files`; `opened` lists every handle, `events` what was made safe or renamed."""
 
     def __init__(self, **files: bytes) -> None:
         self.files = {path: bytearray(data) for path, data in files.items()}
         self.opened: list[MemoryHandle] = []
+        self.events: list[str] = []
 
     def open(self, path: str, *, create: bool = False) -> Handle:
         if path not in self.files:
             if not create:
                 raise FileNotFoundError(path)
             self.files[path] = bytearray()
-        handle = MemoryHandle(self.files[path])
+        handle = MemoryHandle(path, self.files[path], self.events)
         self.opened.append(handle)
         return handle
 
@@ -58,9 +61,10 @@ class MemoryDisk:
 
     def rename(self, old: str, new: str) -> None:
         self.files[new] = self.files.pop(old)
+        self.events.append(f"rename {old} {new}")
 
     def remove(self, path: str) -> None:
         self.files.pop(path, None)
 
     def sync_folder(self, path: str) -> None:
-        return None
+        self.events.append(f"sync {path}")

@@ -19,7 +19,7 @@ def a_line(custom_id: str = "a", *, url: str = CHAT, method: str = "POST", **fie
 
 
 def an_embedding(custom_id: str, text: str = "cold", **fields: Any) -> bytes:
-    return as_line(custom_id, {"model": "m", "input": text, **fields}, url=EMBEDDINGS)
+    return as_line(custom_id, {"model": "m", "input": text} | fields, url=EMBEDDINGS)
 
 
 def as_line(custom_id: object, body: object, *, url: object = CHAT, method: object = "POST") -> bytes:

@@ -15,8 +15,8 @@ class View(Struct, frozen=True, kw_only=True):
 
     `done` of `to_run` lines need nothing more from an engine; lines that repeat another one (`repeated`) are not among
     them, those that cannot run (`invalid`) have their result from the start. Rates are per second, over the last
-    `WINDOW_SECONDS` of this run's own work.
-    `seconds_left` is None where nothing has been answered yet.
+    `WINDOW_SECONDS` of this run's own work. `most_failures` is the commonest code among failed attempts. `seconds_left`
+    is None where nothing has been answered yet.
     """
 
     stage: str
@@ -28,6 +28,7 @@ class View(Struct, frozen=True, kw_only=True):
     inflight: int
     retries: int
     failed: int
+    most_failures: str
     cached_tokens: int
     lines_per_second: float
     input_tokens_per_second: float
@@ -73,6 +74,7 @@ class Meter:
             inflight=tally.inflight,
             retries=tally.retries,
             failed=tally.errored,
+            most_failures=max(tally.failures, key=lambda code: tally.failures[code], default=""),
             cached_tokens=tally.cached_tokens,
             lines_per_second=lines_per_second,
             input_tokens_per_second=_rate(newest.input_tokens - oldest.input_tokens, seconds),

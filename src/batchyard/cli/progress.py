@@ -9,14 +9,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as RichProgress
+from rich.table import Column
 
 from batchyard.cli.flags import Progress
 from batchyard.cli.meter import Meter, View
-from batchyard.cli.wording import ENGINE_STAGES, READING_STAGES, status
+from batchyard.cli.wording import ENGINE_STAGES, READING_STAGES, fitted, status
 from batchyard.pipeline.tally import Tally
 
 LOOK_SECONDS = 0.5
 LINE_SECONDS = 5.0
+BAR_WIDTH = 16
 
 
 class Drawing(Protocol):
@@ -69,14 +71,13 @@ class Bar:
     def __init__(self, stream: TextIO) -> None:
         self._console = Console(file=stream)
         self._bar = RichProgress(
-            TextColumn("{task.fields[stage]}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[status]}"),
+            BarColumn(bar_width=BAR_WIDTH),
+            TextColumn("{task.fields[status]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
             console=self._console,
             auto_refresh=False,
             transient=True,
         )
-        self._line = self._bar.add_task("", total=None, stage="", status="")
+        self._line = self._bar.add_task("", total=None, status="")
         self._bar.start()
 
     def show(self, view: View, now: float) -> None:
@@ -84,8 +85,8 @@ class Bar:
         reading = view.stage in READING_STAGES
         total = view.to_run if counted else view.bytes_total if reading else 0
         done = view.done if counted else view.bytes_read
-        text = escape(" · ".join(status(view)))
-        self._bar.update(self._line, total=total or None, completed=done, stage=escape(view.stage), status=text)
+        text = escape(fitted(status(view), self._console.width - BAR_WIDTH - 1))
+        self._bar.update(self._line, total=total or None, completed=done, status=text)
         self._bar.refresh()
 
     def say(self, text: str) -> None:

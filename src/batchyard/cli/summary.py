@@ -74,8 +74,8 @@ class Trouble(Struct, frozen=True):
 class Summary(Struct, frozen=True, kw_only=True):
     """One run.
 
-    `complete` is false where it was stopped or failed. `failures` counts this run's failed lines by code. `seconds` is
-    the whole run's, `seconds_by_station` says where they went. `cost` is null where no price was given.
+    `complete` is false where it was stopped or failed. `failures` counts failed attempts by code, retried ones too.
+    `seconds` is the whole run's, `seconds_by_station` says where they went. `cost` is null where no price was given.
     """
 
     batchyard: str
@@ -184,7 +184,7 @@ def _rows(summary: Summary) -> list[tuple[str, str]]:
         ("lines", _with(f"{lines.succeeded:,} answered", (lines.errored, "failed"), (lines.pending, "to do"))),
         ("of them", _with("", (lines.resumed, "from an earlier run"), (lines.deduplicated, "deduplicated"))),
         ("invalid", f"{lines.invalid:,}" if lines.invalid else ""),
-        ("failures", ", ".join(f"{count:,} {code}" for code, count in summary.failures.items())),
+        ("attempts", _with("", *((count, f"failed: {code}") for code, count in summary.failures.items()))),
         ("tokens", _with(f"{tokens.input:,} in, {tokens.output:,} out", (tokens.cached, "cached"))),
         ("speed", _speed(speed)),
         ("retries", _with("", (summary.retries, "requests"), (summary.engine_restarts, "engine restarts"))),

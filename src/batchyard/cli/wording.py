@@ -39,12 +39,22 @@ def duration(seconds: float) -> str:
 
 
 def status(view: View) -> list[str]:
-    """One look at a run, as phrases; the first names the stage and how far it is."""
+    """One look at a run, as phrases, what matters most first: a narrow terminal shows no more than it can."""
     if view.stage in ENGINE_STAGES:
-        return [_lines_done(view), *_speed(view), *_troubles(view), *_time_left(view)]
+        return [_lines_done(view), *_time_left(view), *_speed(view), *_troubles(view), f"{view.inflight:,} under way"]
     if view.stage in READING_STAGES and (view.bytes_total or view.bytes_read):
         return [_bytes_done(view), *_lines_seen(view)]
     return [view.stage]
+
+
+def fitted(phrases: list[str], width: int, between: str = " · ") -> str:
+    """The first phrases that fit, whole; always the first one."""
+    text = phrases[0]
+    for phrase in phrases[1:]:
+        if len(text) + len(between) + len(phrase) > width:
+            break
+        text += between + phrase
+    return text
 
 
 def _lines_done(view: View) -> str:
@@ -55,11 +65,12 @@ def _lines_done(view: View) -> str:
 
 def _speed(view: View) -> list[str]:
     tokens = f"tokens/s {rate(view.input_tokens_per_second)} in {rate(view.output_tokens_per_second)} out"
-    return [f"{rate(view.lines_per_second)} lines/s", tokens, f"{view.inflight:,} under way"]
+    return [f"{rate(view.lines_per_second)} lines/s", tokens]
 
 
 def _troubles(view: View) -> list[str]:
-    counts = [(view.retries, "retries"), (view.failed, "failed"), (view.cached_tokens, "tokens cached")]
+    why = f"retries, mostly {view.most_failures}" if view.most_failures else "retries"
+    counts = [(view.retries, why), (view.failed, "failed"), (view.cached_tokens, "tokens cached")]
     down = [] if view.down_seconds is None else [f"engine down for {duration(view.down_seconds)}"]
     return [f"{amount(count)} {word}" for count, word in counts if count] + down
 

@@ -2,9 +2,11 @@
 
     {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "m", "messages": [...]}}
 
-Most lines are right, so reading has two ways with one meaning. The quick way decodes the few fields that matter in one
-typed pass. Whatever it stumbles over goes to `_faults.explain`, which checks step by step, in the order that the OpenAI
-service uses, and says what is wrong first. Where that finds nothing, the line is as good as any other.
+Most lines are right and much like each other, so reading has two ways with one meaning. The quick way decodes the few
+fields that matter in one typed pass, and looks at the line's *shape*: all of it but its id and its prompt. What is true
+of a shape (endpoint, model, sampling, that no key is repeated) is found once and remembered. Whatever the quick way
+stumbles over goes to `_faults.explain`, which checks step by step, in the order that the OpenAI service uses, and says
+what is wrong first. Where that finds nothing, the line is as good as any other.
 
 Keys that appear twice are refused in the envelope and among the body's keys that we read, as programs disagree on which
 one counts. Deeper objects, and keys that only an engine reads, pass untouched.
@@ -21,15 +23,12 @@ from batchyard.dialects._rules import MOST_LEVELS, Rules
 from batchyard.domain.line import Line, LineError
 from batchyard.domain.request import Request
 from batchyard.endpoint import BODY_KEYS, Body, Endpoint, Traits, decode_body
+from batchyard.policy.prefix import prefix_of, prefix_seed
 
 SHAPES_BYTES = 4 << 20
 """Room for shapes that are remembered."""
 
 FEW_BRACKETS = 16
-
-DOUBTFUL, BODY_INSIDE, BODY_LAST = 0, 1, 2
-"""What a shape says of its lines."""
-
 SPACE = ord(" ")
 
 NAMED = b'"custom_id":'
@@ -49,6 +48,17 @@ class _Split(Struct, gc=False):
     body: Raw
 
 
+class _Known(Struct, gc=False):
+    """What is true of all lines of a shape. `body_seed` is 0 where only the line itself tells where its body is."""
+
+    endpoint: str
+    model: str
+    repeatable: bool
+    output_tokens: int
+    prefix_seed: int
+    body_seed: int
+
+
 _decode = msgspec.json.Decoder(_Envelope).decode
 _split = msgspec.json.Decoder(_Split).decode
 _fields = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -62,15 +72,11 @@ class Lines:
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
-        self._endpoints = {
-            url: endpoint
-            for path, endpoint in rules.endpoints.items()
-            for url in (path, path.removeprefix("/v1"), f"/v2{path.removeprefix('/v1')}")
-            if rules.route(url) is endpoint
-        }
-        self._prompt_keys = {path: b'"%s":' % endpoint.prompt.encode() for path, endpoint in rules.endpoints.items()}
-        self._seeds = {path: xxh3_64_intdigest(path.encode()) for path in rules.endpoints}
-        self._shapes: dict[bytes, int] = {}
+        urls = {path.removeprefix("/v1") for path in rules.endpoints}
+        routes = {url: rules.route(url) for url in urls | {f"/v1{url}" for url in urls} | {f"/v2{url}" for url in urls}}
+        self._endpoints = {url: endpoint for url, endpoint in routes.items() if endpoint is not None}
+        self._prompts = {url: (each.prompt, b'"%s":' % each.prompt.encode()) for url, each in self._endpoints.items()}
+        self._shapes: dict[bytes, _Known] = {}
         self._room = SHAPES_BYTES
 
     def read(self, number: int, line: bytes) -> Line | LineError:
@@ -100,83 +106,110 @@ class Lines:
         return read_custom_id(line)
 
     def _quick(self, line: bytes, envelope: _Envelope) -> Line | None:
-        """A line that is right beyond doubt; None where a closer look is needed."""
-        rules = self._rules
-        body = envelope.body
-        endpoint = self._endpoints.get(envelope.url)
-        model = body.model or rules.default_model
+        """A line that is right beyond doubt; None where a closer look is needed. Runs for every line."""
+        prompt_key = self._prompts.get(envelope.url)
+        if prompt_key is None:
+            return None
+        custom_id = envelope.custom_id
+        prompt = bytes(getattr(envelope.body, prompt_key[0]))
         if (
-            endpoint is None
-            or (envelope.method != "POST" and not rules.any_method)
-            or not 0 < len(envelope.custom_id) <= rules.longest_id
-            or body.stream
-            or model is None
-            or (rules.models is not None and model not in rules.models)
+            not 0 < len(custom_id) <= self._rules.longest_id
             or not (line.isascii() or _is_text(line))
+            or _may_nest_deep(prompt)
         ):
             return None
-        prompt = bytes(getattr(body, endpoint.prompt))
-        traits = endpoint.check(body, prompt)
-        if type(traits) is not Traits or _may_nest_deep(prompt):
-            return None
-        body_is_last = self._body_is_last(line, self._prompt_keys[endpoint.path], prompt, envelope.custom_id)
-        if body_is_last is None:
-            return None
-        digest = self._digest(line, endpoint, body_is_last) if traits.repeatable else 0
-        return Line(
-            envelope.custom_id,
-            endpoint.path,
-            model,
-            traits.prefix,
-            digest,
-            (traits.prompt_bytes + 3) >> 2,
-            traits.output_tokens,
-        )
-
-    def _body_is_last(self, line: bytes, key: bytes, prompt: bytes, custom_id: str) -> bool | None:
-        """Whether the body is the last of the envelope's keys; None where the line needs a closer look.
-
-        A line without its prompt and its id is its shape. A file has few shapes, so most are known already.
-        """
-        shape = _without(line, key, prompt)
-        named = NAMED + b' "' + custom_id.encode() + b'"'
-        if named not in shape:
-            named = named.replace(b" ", b"", 1)
-        shape = shape.replace(named, NAMED, 1)
-        known = self._shapes.get(shape)
-        if known is None:
-            known = _examine(shape, line)
-            if len(shape) <= self._room:
-                self._room -= len(shape)
-                self._shapes[shape] = known
-        return None if known == DOUBTFUL else known == BODY_LAST
-
-    def _digest(self, line: bytes, endpoint: Endpoint, body_is_last: bool) -> int:
-        """Hash of an endpoint and the bytes of a body, never 0.
-
-        Where the line ends with its body, the body is cut out without decoding the line again. With unknown keys behind
-        it, those are hashed too; a repeat may then be missed, which costs one answer and is never wrong.
-        """
-        seed = self._seeds[endpoint.path]
-        if body_is_last and line.endswith(b"}}"):
-            start = line.find(b'"body": {') + 8
-            if start < 8:
-                start = line.find(b'"body":{') + 7
-            if start >= 7:
-                return xxh3_64_intdigest(line[start:-1], seed) or 1
-        return xxh3_64_intdigest(bytes(_split(line).body), seed) or 1
+        shape = _shape(line, prompt_key[1], prompt, custom_id)
+        known = self._shapes.get(shape) or self._examine(shape, line, envelope, prompt)
+        return None if known is None else _described(line, custom_id, prompt, known)
 
     def _slow(self, line: bytes) -> Line:
         """Describe a line in which the closer look found no fault."""
         envelope = _decode(line)
         endpoint = self._rules.route(envelope.url)
         assert endpoint is not None
-        traits = endpoint.check(envelope.body, bytes(getattr(envelope.body, endpoint.prompt)))
-        assert isinstance(traits, Traits)
-        digest = self._digest(line, endpoint, body_is_last=False) if traits.repeatable else 0
-        model = envelope.body.model or self._rules.default_model or ""
-        tokens = (traits.prompt_bytes + 3) >> 2
-        return Line(envelope.custom_id, endpoint.path, model, traits.prefix, digest, tokens, traits.output_tokens)
+        prompt = bytes(getattr(envelope.body, endpoint.prompt))
+        known = self._known(endpoint, envelope.body, prompt, body_seed=0)
+        assert known is not None
+        return _described(line, envelope.custom_id, prompt, known)
+
+    def _examine(self, shape: bytes, line: bytes, envelope: _Envelope, prompt: bytes) -> _Known | None:
+        """What is true of a new shape; None where something is wrong, or may be."""
+        rules, body = self._rules, envelope.body
+        if (envelope.method != "POST" and not rules.any_method) or body.stream or _may_nest_deep(shape):
+            return None
+        keys = _keys(shape)
+        if (len(set(keys)) < len(keys) or _escaped(shape)) and repeats_a_key(line):
+            return None
+        endpoint = self._endpoints[envelope.url]
+        known = self._known(endpoint, body, prompt, _body_seed(shape, keys, endpoint.path))
+        if known is not None and len(shape) <= self._room:
+            self._room -= len(shape)
+            self._shapes[shape] = known
+        return known
+
+    def _known(self, endpoint: Endpoint, body: Body, prompt: bytes, body_seed: int) -> _Known | None:
+        rules = self._rules
+        model = body.model or rules.default_model
+        traits = endpoint.check(body, prompt)
+        if model is None or (rules.models is not None and model not in rules.models) or not isinstance(traits, Traits):
+            return None
+        return _Known(
+            endpoint.path,
+            model,
+            traits.repeatable,
+            traits.output_tokens,
+            prefix_seed(f"{endpoint.path} {model}"),
+            body_seed,
+        )
+
+
+def _described(line: bytes, custom_id: str, prompt: bytes, known: _Known) -> Line:
+    if known.repeatable:
+        # Where the shape tells what else is in the body, only the prompt is left to hash. Equal requests in lines that
+        # are laid out in different ways may get different digests, which costs an answer and is never wrong.
+        digest = (xxh3_64_intdigest(prompt, known.body_seed) if known.body_seed else _digest(line, known)) or 1
+    else:
+        digest = 0
+    return Line(
+        custom_id,
+        known.endpoint,
+        known.model,
+        prefix_of(prompt, known.prefix_seed),
+        digest,
+        (len(prompt) + 3) >> 2,
+        known.output_tokens,
+    )
+
+
+def _digest(line: bytes, known: _Known) -> int:
+    """Hash of an endpoint, a model and a body."""
+    return xxh3_64_intdigest(bytes(_split(line).body), known.prefix_seed)
+
+
+def _shape(line: bytes, key: bytes, prompt: bytes, custom_id: str) -> bytes:
+    """A line without its prompt (but for the first byte, which tells its type) and without its id.
+
+    A line is told by its shape, prompt and id together. What is not found at once stays in the shape.
+    """
+    start = line.find(key) + len(key)
+    if line[start] == SPACE:
+        start += 1
+    shape = line[: start + 1] + line[start + len(prompt) :] if prompt and line.startswith(prompt, start) else line
+    named = NAMED + b' "' + custom_id.encode() + b'"'
+    if named not in shape:
+        named = named.replace(b" ", b"", 1)
+    return shape.replace(named, NAMED, 1)
+
+
+def _body_seed(shape: bytes, keys: list[bytes], path: str) -> int:
+    """Hash of an endpoint and a shape's body, where the body is the last of the envelope's keys; else 0.
+
+    Only the body itself is hashed: how the line goes on behind it (a carriage return, spaces) makes no other request.
+    """
+    if keys.count(b"body") != 1 or not {b"custom_id", b"method", b"url"} <= set(keys[: keys.index(b"body")]):
+        return 0
+    body = shape[shape.index(b'"body"') + len(b'"body"') :].lstrip(b": \t").rstrip()[:-1].rstrip()
+    return xxh3_64_intdigest(path.encode() + body) or 1
 
 
 def _is_text(line: bytes) -> bool:
@@ -200,27 +233,3 @@ def _may_nest_deep(json: bytes) -> bool:
     while at >= 0 and few:
         at, few = json.find(b"{", at + 1), few - 1
     return not few and json.count(b"[") + json.count(b"{") > MOST_LEVELS // 2
-
-
-def _examine(shape: bytes, line: bytes) -> int:
-    """Look at the keys of a line without its prompt and id; at all of the line where they leave a doubt.
-
-    A key that we read may stand in a deeper object too, or be spelled with escapes.
-    """
-    if shape.count(b"[") + shape.count(b"{") > MOST_LEVELS // 2:
-        return DOUBTFUL
-    keys = _keys(shape)
-    if _escaped(shape) or len(set(keys)) < len(keys):
-        return DOUBTFUL if repeats_a_key(line) else BODY_INSIDE
-    before = keys[: keys.index(b"body")]
-    return BODY_LAST if {b"custom_id", b"method", b"url"} <= set(before) else BODY_INSIDE
-
-
-def _without(line: bytes, key: bytes, value: bytes) -> bytes:
-    """A line without the value of one key; the whole line where the value is not found at once."""
-    start = line.find(key) + len(key)
-    if line[start] == SPACE:
-        start += 1
-    if value and line.startswith(value, start):
-        return line[:start] + line[start + len(value) :]
-    return line

@@ -1,14 +1,7 @@
 """What several endpoints check in the same way."""
 
-from functools import lru_cache
-
-from xxhash import xxh3_64_intdigest
-
 from batchyard.endpoint import Body, Problem, Traits
 from batchyard.policy.dedupe import repeatable
-
-PREFIX_BYTES = 512
-"""How much of a prompt's start tells lines that share a prefix from others: about 128 tokens."""
 
 MOST_TOKENS = 0xFFFFFFFF
 
@@ -18,7 +11,7 @@ STRING = b'"'
 _KINDS = {ARRAY: "an array", b"{": "an object", STRING: "a string", b"t": "a boolean", b"f": "a boolean"}
 
 
-def generation(body: Body, prompt: bytes) -> Traits | Problem:
+def generation(body: Body) -> Traits | Problem:
     """Check how a generation samples, and take its traits."""
     if body.n is not None or body.seed is not None:
         problem = _fraction(body, "n", "seed")
@@ -32,16 +25,13 @@ def generation(body: Body, prompt: bytes) -> Traits | Problem:
         if problem is not None:
             return problem
     return Traits(
-        xxh3_64_intdigest(prompt[:PREFIX_BYTES], _seed_of(body.model)),
         repeatable(body.temperature, body.n, body.seed),
-        len(prompt),
         0 if limit is None else _all_choices(limit, body.n),
     )
 
 
-def pooling(body: Body, prompt: bytes) -> Traits:
-    """The traits of a request that generates nothing: its answer is a function of it."""
-    return Traits(xxh3_64_intdigest(prompt[:PREFIX_BYTES], _seed_of(body.model)), True, len(prompt), 0)
+POOLING = Traits(repeatable=True, output_tokens=0)
+"""The traits of a request that generates nothing: its answer is a function of it."""
 
 
 def not_a(key: str, value: bytes, expected: str) -> Problem:
@@ -71,8 +61,3 @@ def _all_choices(limit: float, n: float | None) -> int:
     """The most tokens of an answer, all its choices together, as far as a plan can hold the number."""
     limit = min(max(limit, 0), MOST_TOKENS)
     return int(limit if n is None else min(limit * min(max(n, 0), MOST_TOKENS), MOST_TOKENS))
-
-
-@lru_cache(maxsize=256)
-def _seed_of(model: str | None) -> int:
-    return xxh3_64_intdigest((model or "").encode())

@@ -13,4 +13,4 @@ class Chat:
     def check(self, body: Body, prompt: bytes) -> Traits | Problem:
         if not prompt.startswith(ARRAY):
             return not_a("messages", prompt, "an array of messages")
-        return generation(body, prompt)
+        return generation(body)

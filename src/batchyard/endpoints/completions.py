@@ -13,4 +13,4 @@ class Completions:
     def check(self, body: Body, prompt: bytes) -> Traits | Problem:
         if not prompt.startswith((STRING, ARRAY)):
             return not_a("prompt", prompt, "a string or an array")
-        return generation(body, prompt)
+        return generation(body)

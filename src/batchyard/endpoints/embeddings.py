@@ -1,7 +1,7 @@
 """`/v1/embeddings`: texts in, vectors out."""
 
 from batchyard.endpoint import Body, Problem, Traits
-from batchyard.endpoints._checks import ARRAY, STRING, absent, not_a, pooling
+from batchyard.endpoints._checks import ARRAY, POOLING, STRING, absent, not_a
 
 
 class Embeddings:
@@ -12,8 +12,8 @@ class Embeddings:
 
     def check(self, body: Body, prompt: bytes) -> Traits | Problem:
         if prompt.startswith((STRING, ARRAY)):
-            return pooling(body, prompt)
+            return POOLING
         messages = bytes(body.messages)
         if absent(prompt) and messages.startswith(ARRAY):
-            return pooling(body, messages)
+            return POOLING
         return not_a("input", prompt, "a string or an array of strings")

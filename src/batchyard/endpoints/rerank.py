@@ -1,7 +1,7 @@
 """`/v1/rerank`: a query and documents in, the documents' ranks out."""
 
 from batchyard.endpoint import Body, Problem, Traits
-from batchyard.endpoints._checks import ARRAY, absent, not_a, pooling
+from batchyard.endpoints._checks import ARRAY, POOLING, absent, not_a
 
 
 class Rerank:
@@ -16,4 +16,4 @@ class Rerank:
             return not_a("query", query, "a string")
         if not prompt.startswith(ARRAY):
             return not_a("documents", prompt, "an array of strings")
-        return pooling(body, prompt)
+        return POOLING

@@ -1,11 +1,11 @@
 """`/v1/responses`: items in, items out; and the same as a chat, for engines that only know chats."""
 
-from batchyard.endpoint import Body, Problem, Traits
+from batchyard.endpoint import Body, Problem, Traits, Translation
 from batchyard.endpoints._checks import ARRAY, STRING, generation, not_a
 from batchyard.endpoints._responses_in import to_chat
 from batchyard.endpoints._responses_out import from_chat
 
-__all__ = ["Responses", "from_chat", "to_chat"]
+__all__ = ["AS_CHAT", "Responses", "from_chat", "to_chat"]
 
 
 class Responses:
@@ -17,4 +17,8 @@ class Responses:
     def check(self, body: Body, prompt: bytes) -> Traits | Problem:
         if not prompt.startswith((STRING, ARRAY)):
             return not_a("input", prompt, "a string or an array of items")
-        return generation(body, prompt)
+        return generation(body)
+
+
+AS_CHAT = Translation(source="/v1/responses", target="/v1/chat/completions", request=to_chat, answer=from_chat)
+"""For engines that only know chats."""

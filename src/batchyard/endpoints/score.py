@@ -1,7 +1,7 @@
 """`/v1/score`: pairs of texts in, their likeness out."""
 
 from batchyard.endpoint import Body, Problem, Traits
-from batchyard.endpoints._checks import absent, not_a, pooling
+from batchyard.endpoints._checks import POOLING, absent, not_a
 
 EXPECTED = "a string or an array of strings"
 
@@ -22,7 +22,7 @@ class Score:
             return not_a(*left, EXPECTED)
         if absent(right[1]):
             return not_a(*right, EXPECTED)
-        return pooling(body, right[1])
+        return POOLING
 
 
 def _sides(body: Body) -> list[tuple[str, bytes]]:

@@ -190,7 +190,7 @@ def _in_input_order(plan: Plan[E], reader: Reader[E], journal: Journal, dialect:
 
 
 def _in_completion_order(plan: Plan[E], reader: Reader[E], journal: Journal, dialect: LineDialect) -> Iterator[Result]:
-    following = _Following(plan, journal.outcomes())
+    following = Following(plan, journal.outcomes())
     for result in journal.replay(journal.places()):
         yield result
         for place in following.of(result.line):
@@ -206,7 +206,7 @@ def _follow(result: Result, place: int, custom_id: str | None) -> Result:
     return msgspec.structs.replace(result, line=place, custom_id=custom_id)
 
 
-class _Following:
+class Following:
     """Which lines follow a leader, in four bytes per line: a ring from each leader's last follower to its first.
 
     `_ring[leader]` is the last follower, `_ring[last]` the first one, any other's the next; 0 is none, places count
@@ -214,14 +214,14 @@ class _Following:
     """
 
     def __init__(self, plan: Plan[E], outcomes: bytearray) -> None:
-        self._ring = array("I", bytes(4 * (plan.lines + 1 if plan.followers else 0)))
+        self._ring = array("I", (0,)) * (plan.lines + 1 if plan.followers else 0)
         if plan.followers:
             for place, entry in plan.entries():
                 if not _answers_itself(place, entry, outcomes):
                     self._add(entry.leader + 1, place + 1)
 
     def of(self, leader: int) -> Iterator[int]:
-        """The followers of a line, in the order of the file."""
+        """The followers of a line that follows none, in the order of the file."""
         ring = self._ring
         last = ring[leader + 1] if ring else 0
         follower = last

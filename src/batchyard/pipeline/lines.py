@@ -53,12 +53,14 @@ def blocks(handle: Handle, most: int, on_chunk: Callable[[bytes], None]) -> Iter
                 offset += first + 1
                 del lines[0]
             else:
-                lines[0] = b"".join((*head, lines[0]))
+                head.append(lines[0])
+                lines[0] = b"".join(head)
+            head.clear()
             yield Block(offset, lines)
-            head, kept, offset = [], 0, position - len(rest)
+            kept, offset = 0, position - len(rest)
         kept += len(rest)
         if kept > most:
-            head = []
+            head.clear()
         else:
             head.append(rest)
     if kept > most:

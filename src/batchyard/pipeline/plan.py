@@ -50,6 +50,7 @@ VERSION = 1
 HEADER = Layout("<8sHHIQQQ20xI")
 RECORD = Layout("<QQQIIIiIII")
 CHUNK_RECORDS = 4096
+PENDING_BYTES = 1 << 20
 PENDING_MARKS = 1 << 17
 MOST_LINES = (1 << 31) - 1
 MOST = 0xFFFFFFFF
@@ -119,7 +120,7 @@ class PlanWriter:
         self.invalid += invalid
         if self.lines > MOST_LINES:
             raise TooLarge(f"A file may have {MOST_LINES} lines.", remedy="Split the file.")
-        if len(self._pending) >= 1 << 20:
+        if len(self._pending) >= PENDING_BYTES:
             self._flush()
 
     def add(self, entry: Entry) -> None:

@@ -1,4 +1,4 @@
-"""Answers responses requests with an engine that only knows chats, by saying them as chats."""
+"""Answers requests of an endpoint that an engine lacks, by saying them as requests of one that it has."""
 
 from typing import Any, cast
 
@@ -6,47 +6,47 @@ import msgspec
 
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Failure, Fault, Reply
-from batchyard.endpoint import Problem
-from batchyard.endpoints.chat import Chat
-from batchyard.endpoints.responses import Responses, from_chat, to_chat
+from batchyard.endpoint import Problem, Translation
 from batchyard.engine import Abilities, Engine
 
 
 class Translating:
-    """An engine with `/v1/responses` added where it has chats but no responses; otherwise the engine as it is."""
+    """An engine with the source of a translation added where it has only the target; otherwise the engine as it is."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, translation: Translation) -> None:
         self._engine = engine
+        self._translation = translation
         self._translates = False
 
     async def start(self) -> Abilities:
         abilities = await self._engine.start()
-        endpoints = abilities.endpoints
-        self._translates = Chat.path in endpoints and Responses.path not in endpoints
+        source, target = self._translation.source, self._translation.target
+        self._translates = target in abilities.endpoints and source not in abilities.endpoints
         if self._translates:
-            return msgspec.structs.replace(abilities, endpoints=endpoints | {Responses.path})
+            return msgspec.structs.replace(abilities, endpoints=abilities.endpoints | {source})
         return abilities
 
     async def infer(self, request: Request) -> Reply:
-        if not self._translates or request.endpoint != Responses.path:
+        translation = self._translation
+        if not self._translates or request.endpoint != translation.source:
             return await self._engine.infer(request)
-        chat = to_chat(request.body)
-        if isinstance(chat, Problem):
-            return _refusal(chat)
-        reply = await self._engine.infer(msgspec.structs.replace(request, endpoint=Chat.path, body=chat))
-        return _as_response(reply, request)
+        body = translation.request(request.body)
+        if isinstance(body, Problem):
+            return _refusal(body)
+        reply = await self._engine.infer(msgspec.structs.replace(request, endpoint=translation.target, body=body))
+        return self._back(reply, request)
 
     async def close(self) -> None:
         await self._engine.close()
 
-
-def _as_response(reply: Reply, request: Request) -> Reply:
-    if isinstance(reply, Failure) or not reply.ok:
-        return reply
-    try:
-        return msgspec.structs.replace(reply, body=from_chat(reply.body, request.body))
-    except (msgspec.DecodeError, ValueError) as error:
-        return Failure("bad_answer", f"The engine's answer cannot be read as a chat: {error}.", Fault.LOST)
+    def _back(self, reply: Reply, request: Request) -> Reply:
+        if isinstance(reply, Failure) or not reply.ok:
+            return reply
+        try:
+            return msgspec.structs.replace(reply, body=self._translation.answer(reply.body, request.body))
+        except (msgspec.DecodeError, ValueError) as error:
+            message = f"The engine's answer cannot be said as one of {request.endpoint}: {error}."
+            return Failure("bad_answer", message, Fault.LOST)
 
 
 def _refusal(problem: Problem) -> Answer:

@@ -10,13 +10,13 @@ finished, and walking again goes on from there:
 """
 
 import posixpath
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from random import Random
 
 from msgspec import Struct, structs
 
 from batchyard.clock import Clock
-from batchyard.config import DispatchSettings, OnInvalidLine, Order
+from batchyard.config import MAX_LINE_BYTES, DispatchSettings, OnInvalidLine, Order
 from batchyard.dialect import LineDialect
 from batchyard.disk import Disk
 from batchyard.domain.errors import BadLines, Unavailable
@@ -24,7 +24,7 @@ from batchyard.domain.line import LineError
 from batchyard.domain.request import Request
 from batchyard.domain.result import Outcome, Result
 from batchyard.engine import Engine
-from batchyard.journals.disk import DiskJournal, open_journal
+from batchyard.journal import Journal
 from batchyard.offload import Offload
 from batchyard.pipeline import manifest as manifests
 from batchyard.pipeline.dispatch import dispatch
@@ -50,17 +50,22 @@ class Run(Struct, frozen=True, kw_only=True):
     order: Order = Order.INPUT
     on_invalid_line: OnInvalidLine = OnInvalidLine.ABORT
     dedupe: bool = True
-    max_line_bytes: int = 100_000_000
+    max_line_bytes: int = MAX_LINE_BYTES
     dispatch: DispatchSettings = DispatchSettings()
 
 
 class Parts(Struct, frozen=True, kw_only=True):
-    """What it is done with. `dialect` is made for the run's id, so that a resumed run writes the same ids."""
+    """What it is done with.
+
+    `dialect` is made for the run's id, so that a resumed run writes the same ids. `journal` opens the one in a folder,
+    for a number of lines.
+    """
 
     disk: Disk
     offload: Offload
     clock: Clock
     dialect: Callable[[str], LineDialect]
+    journal: Callable[[str, int], Awaitable[Journal]]
     engine: Engine
     random: Random
     new_run_id: Callable[[], str]
@@ -112,6 +117,7 @@ def _begin(run: Run, parts: Parts) -> Manifest:
     disk = parts.disk
     disk.make_folder(run.folder)
     disk.sync_folder(posixpath.dirname(run.folder) or ".")
+    disk.sync_folder(run.folder)  # a run that ended in between may have left a name that is not safe yet
     found = manifests.load(disk, run.folder)
     if found is not None and found.state is State.FINISHED:
         if _is_finished(run, disk, found):
@@ -202,7 +208,7 @@ async def _answer(run: Run, parts: Parts, dialect: LineDialect, tally: Tally, st
     """Bring every line to a result in the journal, then write the output. None where it was stopped before."""
     plan = await parts.offload(lambda: Plan.open(parts.disk, f"{run.folder}/{PLAN}"))
     reader = await parts.offload(lambda: Reader(parts.disk, run.input.path))
-    journal = await open_journal(parts.disk, parts.offload, f"{run.folder}/{JOURNAL}", plan.lines)
+    journal = await parts.journal(f"{run.folder}/{JOURNAL}", plan.lines)
     try:
         _count_what_is_done(plan, journal, tally)
         await _record_error_lines(plan, reader, journal, dialect, tally)
@@ -224,16 +230,14 @@ async def _answer(run: Run, parts: Parts, dialect: LineDialect, tally: Tally, st
         reader.close()
 
 
-def _count_what_is_done(plan: Plan, journal: DiskJournal, tally: Tally) -> None:
+def _count_what_is_done(plan: Plan, journal: Journal, tally: Tally) -> None:
     tally.lines = plan.lines
     tally.followers = plan.followers
     tally.invalid = plan.invalid
     tally.resumed = journal.recorded.lines
 
 
-async def _record_error_lines(
-    plan: Plan, reader: Reader, journal: DiskJournal, dialect: LineDialect, tally: Tally
-) -> None:
+async def _record_error_lines(plan: Plan, reader: Reader, journal: Journal, dialect: LineDialect, tally: Tally) -> None:
     """Lines that cannot run get their error as their result, before anything runs."""
     if not plan.invalid:
         return
@@ -252,12 +256,12 @@ def _error_line(place: int, entry: Entry, reader: Reader, dialect: LineDialect) 
     return structs.replace(result, line=place)
 
 
-def _unanswered(plan: Plan, journal: DiskJournal) -> bool:
+def _unanswered(plan: Plan, journal: Journal) -> bool:
     """Whether a line is left that an engine must answer; followers take their leader's answer."""
     return journal.recorded.lines < plan.lines - plan.followers
 
 
-def _requests(plan: Plan, reader: Reader, journal: DiskJournal, dialect: LineDialect) -> Iterator[Request]:
+def _requests(plan: Plan, reader: Reader, journal: Journal, dialect: LineDialect) -> Iterator[Request]:
     """The requests that have no result yet, in the order of the plan, read as they are needed."""
     outcomes = journal.outcomes()
     for place, entry in plan.entries():
@@ -266,7 +270,7 @@ def _requests(plan: Plan, reader: Reader, journal: DiskJournal, dialect: LineDia
 
 
 def _write(
-    run: Run, disk: Disk, plan: Plan, reader: Reader, journal: DiskJournal, dialect: LineDialect, tally: Tally
+    run: Run, disk: Disk, plan: Plan, reader: Reader, journal: Journal, dialect: LineDialect, tally: Tally
 ) -> OutputFacts:
     def on_progress(lines: int) -> None:
         tally.inflight = 0

@@ -1,13 +1,15 @@
 """What becomes of a reply: is it the line's last word, or is the line asked again, and when?
 
 What is at fault pays: a lost or refused attempt costs the line a retry; a crash makes the line a suspect; an engine
-that could not be reached costs only time (the dispatcher ends the run when that grows too long).
+that could not be reached costs only time (the dispatcher ends the run when that grows too long), and so does one that
+is full, as a server is whose quota is counted by the minute: a line is put off for a long while before that counts.
 Source of the backoff: "Exponential Backoff And Jitter" (AWS Architecture Blog), the variant with full jitter.
 """
 
 from random import Random
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from batchyard.config import DispatchSettings
 from batchyard.domain.result import Answer, Failure, Fault, Reply
@@ -18,15 +20,21 @@ FINAL_AFTER_CRASHES = 4
 DOWN_PAUSE_CEILING_SECONDS = 5.0
 """An engine that cannot be reached is looked for at least this often: the look costs nothing."""
 
+LEAST_PUT_OFF_SECONDS = 0.1
+"""What an overload counts at least, so that a server that is full for ever is given up at some time."""
+
 _ASK_AGAIN = frozenset({408, 409, 425, 429})
 _OVERLOADED = frozenset({429, 503, 529})
 
 
 class Past(Struct, frozen=True, gc=False):
-    """What a line has been through: retries that it has paid for, and crashes with it on board."""
+    """What a line has been through: retries that it has paid for, crashes with it on board, and overloads that put it
+    off, for so many seconds in all."""
 
     retries: int = 0
     crashes: int = 0
+    overloads: int = 0
+    put_off_seconds: float = 0.0
 
 
 NO_PAST = Past()
@@ -42,6 +50,8 @@ class Again(Struct, frozen=True):
 
 def judge(reply: Reply, past: Past, settings: DispatchSettings, random: Random) -> Again | Reply:
     """The line's next attempt, or the reply that is its last word."""
+    if _is_full(reply) and past.put_off_seconds < settings.overload_seconds:
+        return _put_off(reply, past, settings, random)
     if isinstance(reply, Answer):
         return _another(reply, past, settings, random) if is_temporary(reply.status) else reply
     match reply.fault:
@@ -61,9 +71,18 @@ def is_temporary(status: int) -> bool:
 
 def is_overload(reply: Reply) -> bool:
     """Does the reply say that fewer requests at once would do better?"""
+    return _is_full(reply) or (isinstance(reply, Failure) and reply.code == REQUEST_TIMEOUT)
+
+
+def is_used_up(reply: Reply) -> bool:
+    """Does the server say that there is no money left? Waiting does not help then, and every line would fail."""
+    return isinstance(reply, Answer) and reply.status == 429 and b'"insufficient_quota"' in reply.body
+
+
+def _is_full(reply: Reply) -> bool:
     if isinstance(reply, Answer):
         return reply.status in _OVERLOADED
-    return reply.fault is Fault.OVERLOADED or reply.code == REQUEST_TIMEOUT
+    return reply.fault is Fault.OVERLOADED
 
 
 def backoff(times: int, settings: DispatchSettings, random: Random) -> float:
@@ -89,14 +108,20 @@ def _another(reply: Reply, past: Past, settings: DispatchSettings, random: Rando
     if past.retries >= settings.retries:
         return reply
     after = wait_for(reply, past.retries, settings, random)
-    return Again(Past(past.retries + 1, past.crashes), after, is_suspect(past))
+    return Again(replace(past, retries=past.retries + 1), after, is_suspect(past))
+
+
+def _put_off(reply: Reply, past: Past, settings: DispatchSettings, random: Random) -> Again:
+    after = wait_for(reply, past.overloads, settings, random)
+    seconds = past.put_off_seconds + max(after, LEAST_PUT_OFF_SECONDS)
+    return Again(replace(past, overloads=past.overloads + 1, put_off_seconds=seconds), after, is_suspect(past))
 
 
 def _after_crash(past: Past, settings: DispatchSettings, random: Random) -> Again | Reply:
     crashes = past.crashes + 1
     if crashes >= FINAL_AFTER_CRASHES:
         return Failure("engine_crashed", f"The engine crashed {crashes} times while it worked on this line.")
-    now = Past(past.retries, crashes)
+    now = replace(past, crashes=crashes)
     return Again(now, backoff(past.crashes, settings, random), is_suspect(now))
 
 

@@ -7,6 +7,7 @@ from batchyard.clock import SystemClock
 from batchyard.config import RunOptions
 from batchyard.disks.local import LocalDisk
 from batchyard.disks.lock import FolderLock
+from batchyard.journals.disk import open_journal
 from batchyard.offload import Offload, ThreadOffload
 from batchyard.pipeline.deliver import deliver
 from batchyard.pipeline.fetch import Progress
@@ -71,11 +72,13 @@ async def _walk(
         max_line_bytes=options.max_line_bytes,
         dispatch=options.dispatch,
     )
+    disk = LocalDisk()
     parts = Parts(
-        disk=LocalDisk(),
+        disk=disk,
         offload=offload,
         clock=SystemClock(),
         dialect=dialect_of(options, chosen.names),
+        journal=lambda folder, lines: open_journal(disk, offload, folder, lines),
         engine=chosen.engine,
         random=Random(),
         new_run_id=lambda: secrets.token_hex(16),

@@ -5,7 +5,7 @@ import pytest
 from batchyard.cli.flags import Progress
 from batchyard.cli.meter import WINDOW_SECONDS, Meter, View
 from batchyard.cli.progress import LINE_SECONDS, Bar, Plain, Silent, open_drawing, plain_line
-from batchyard.cli.wording import amount, data, duration, rate
+from batchyard.cli.wording import amount, data, duration, fitted, rate
 from batchyard.pipeline.tally import Tally
 
 
@@ -71,10 +71,11 @@ def test_a_new_stage_forgets_the_speed_of_the_old_one() -> None:
 def test_a_line_for_a_log_says_all_that_matters() -> None:
     tally = dispatching(lines=1000, followers=200, resumed=100, retries=3, errored=2, cached_tokens=45_000, inflight=8)
     tally.engine_down_since = 4.0
+    tally.failures = {"request_timeout": 1, "server_error": 4}
     line = plain_line(looks(Meter(), tally, from_second=0, to_second=10, lines_each_second=10))
     assert line == (
-        "running: 202/800 lines (200 repeated, 100 from before) | 10.0 lines/s | tokens/s 1,000 in 100 out"
-        " | 8 under way | 3 retries | 2 failed | 45.0k tokens cached | engine down for 6 s | 60 s left"
+        "running: 202/800 lines (200 repeated, 100 from before) | 60 s left | 10.0 lines/s | tokens/s 1,000 in 100 out"
+        " | 3 retries, mostly server_error | 2 failed | 45.0k tokens cached | engine down for 6 s | 8 under way"
     )
 
 
@@ -117,6 +118,13 @@ def test_without_a_terminal_there_is_no_bar(monkeypatch: pytest.MonkeyPatch) -> 
     bar = open_drawing(Progress.AUTO, stream)
     bar.close()
     assert isinstance(bar, Bar)
+
+
+def test_a_narrow_terminal_gets_whole_phrases() -> None:
+    phrases = ["aaaa", "bbbb", "cc"]
+    assert fitted(phrases, 80) == "aaaa · bbbb · cc"
+    assert fitted(phrases, 12) == "aaaa · bbbb"
+    assert fitted(phrases, 2) == "aaaa"
 
 
 def test_numbers_read_well() -> None:

@@ -112,7 +112,7 @@ def test_the_table_says_what_matters() -> None:
     for words in (
         "91 answered, 9 failed",
         "40 from an earlier run, 10 deduplicated",
-        "2 server_error",
+        "2 failed: server_error",
         "2,000,000 in, 500,000 out, 100,000 cached",
         "22 s (running 20 s, validate 1.0 s)",
         "llama.cpp, 8 slots",

@@ -3,10 +3,12 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchyard.dialects import _lines
 from batchyard.dialects._lines import Lines
 from batchyard.dialects._rules import Rules
 from batchyard.domain.line import Line, LineError
@@ -238,6 +240,38 @@ def test_equal_requests_have_equal_digests_whatever_their_ids() -> None:
     assert other.digest != one.digest
 
 
+@pytest.mark.parametrize("change", [{"dimensions": 3}, {"model": "k"}, {"input": ["cold"]}])
+def test_any_other_field_makes_another_digest(change: dict[str, Any]) -> None:
+    reader = lines()
+    one, other = reader.read(1, an_embedding("1")), reader.read(1, an_embedding("1", **change))
+    assert isinstance(one, Line) and isinstance(other, Line)
+    assert one.digest != other.digest
+
+
+def test_what_is_known_of_a_shape_is_not_believed_of_another() -> None:
+    reader = lines(models=frozenset({"m"}))
+    assert isinstance(reader.read(1, a_line("a", max_tokens=5)), Line)
+    huge = a_line("x" * 600, max_tokens=5)
+    for wrong in (
+        huge, a_line("a", max_tokens="5"), a_line("a", model="k", max_tokens=5), a_line("a", max_tokens=5, stream=True),
+        a_line("a", messages={}, max_tokens=5), a_line("a", messages="m", max_tokens=5),
+        a_line("a", messages=nested(200), max_tokens=5), a_line("a", max_tokens=5).replace(b"cold", b"c\xff"),
+        a_line("a", max_tokens=5, method="PUT"),
+    ):  # fmt: skip
+        assert isinstance(reader.read(1, wrong), LineError)
+    longer = reader.read(1, a_line("b", messages=["longer " * 9], max_tokens=5))
+    assert isinstance(longer, Line) and (longer.custom_id, longer.input_tokens, longer.output_tokens) == ("b", 17, 5)
+
+
+def test_shapes_are_not_remembered_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_lines, "SHAPES_BYTES", 1000)
+    reader = lines()
+    for seed in range(100):
+        found = reader.read(1, a_line("a", seed=seed))
+        assert isinstance(found, Line) and found.digest
+    assert sum(map(len, reader._shapes)) <= 1000  # pyright: ignore[reportPrivateUsage]
+
+
 def test_a_digest_is_of_the_endpoint_too() -> None:
     body = {"model": "m", "input": "hi", "temperature": 0}
     one, two = (read(as_line("a", body, url=url)) for url in ("/v1/embeddings", "/v1/responses"))
@@ -249,7 +283,9 @@ def test_the_quick_and_the_close_look_agree() -> None:
     compact = json.dumps(json.loads(an_embedding("a")), separators=(",", ":")).encode()
     for line in (spaced, compact):
         reader = lines()
-        assert reader.read(1, line) == reader._slow(line)  # pyright: ignore[reportPrivateUsage]
+        quick, close = reader.read(1, line), reader._slow(line)  # pyright: ignore[reportPrivateUsage]
+        assert isinstance(quick, Line)
+        assert msgspec.structs.replace(quick, digest=1) == msgspec.structs.replace(close, digest=1)
 
 
 @given(custom_id=texts.filter(bool), fields=st.dictionaries(texts, json_values, max_size=4), ascii_only=st.booleans())
@@ -281,3 +317,12 @@ def test_a_damaged_line_is_told_or_can_be_asked(data: st.DataObject) -> None:
         request = reader.request(0, bytes(line))
         assert (request.custom_id, request.model) == (found.custom_id, found.model)
         assert json.loads(request.body)["model"] == found.model
+
+
+@pytest.mark.parametrize("tail", [b"", b"\r", b"  ", b" \t\r"])
+def test_what_follows_the_body_makes_no_other_request(tail: bytes) -> None:
+    body = b'{"model": "m", "messages": [{"role": "user", "content": "x"}], "temperature": 0}'
+    line = b'{"custom_id": "%s", "method": "POST", "url": "/v1/chat/completions", "body": %s%s}%s'
+    alike = [line % (b"a", body, b"", b""), line % (b"b", body, b"", tail), line % (b"c", body, b" ", tail)]
+    digests = {read(each).digest for each in alike}
+    assert len(digests) == 1 and digests != {0}

@@ -139,9 +139,7 @@ def test_a_result_carries_its_attempts_and_the_seconds_of_the_last() -> None:
     "reply",
     [
         Answer(500, b""),
-        Answer(429, b"{}"),
         Failure("connection_lost", "x", Fault.LOST),
-        Failure("x", "x", Fault.OVERLOADED),
     ],
 )
 def test_a_passing_trouble_costs_retries_and_a_lasting_one_is_the_result(reply: Reply) -> None:
@@ -149,6 +147,35 @@ def test_a_passing_trouble_costs_retries_and_a_lasting_one_is_the_result(reply: 
     assert run.outcomes.count(Outcome.SUCCEEDED) == 19
     assert run.reply(3) == reply
     assert run.engine.tries[3] == 5
+
+
+@pytest.mark.parametrize("reply", [Answer(429, b"{}"), Failure("x", "x", Fault.OVERLOADED)])
+def test_a_quota_counted_by_the_minute_costs_time_and_no_line(reply: Reply) -> None:
+    async def answer(line: int, _: int) -> Reply:
+        return reply if asyncio.get_running_loop().time() % 60 > 5 else OK
+
+    run = Run(lambda line, t: answer(line, t), lines=200, retries=2).done()
+    assert run.outcomes.count(Outcome.SUCCEEDED) == 200
+
+
+def test_a_quota_that_is_used_up_ends_the_run_and_keeps_the_lines() -> None:
+    run = Run(lambda line, _: OK if line < 5 else Answer(429, b'{"error":{"code":"insufficient_quota"}}'))
+    with pytest.raises(Unavailable, match="insufficient_quota"):
+        run.done()
+    assert not [result for result in run.journal.results.values() if result.outcome is not Outcome.SUCCEEDED]
+
+
+def test_an_engine_that_dies_of_every_line_ends_the_run() -> None:
+    run = Run(lambda line, _: OK if line < 5 else Failure("engine_crashed", "gone", Fault.CRASHED), lines=5000)
+    with pytest.raises(Unavailable, match="crashes on every line"):
+        run.done()
+    assert run.outcomes.count(Outcome.SUCCEEDED) == 5
+    assert run.outcomes.count(Outcome.ERRORED) < 20
+
+
+def test_a_few_lines_that_kill_the_engine_end_alone_and_the_rest_is_answered() -> None:
+    run = Run(lambda line, _: Failure("x", "gone", Fault.CRASHED) if line % 100 == 7 else OK, lines=1000).done()
+    assert run.outcomes.count(Outcome.ERRORED) == 10
 
 
 def test_a_line_that_waits_holds_no_slot() -> None:

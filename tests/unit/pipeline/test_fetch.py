@@ -175,6 +175,16 @@ def test_versions_are_never_mixed(tmp_path: Path) -> None:
     assert script.seen[1].headers["if-range"] == '"v1"'
 
 
+def test_a_range_that_was_not_asked_for_is_not_taken(tmp_path: Path) -> None:
+    wrong = {"ETag": '"v1"', "Content-Range": f"bytes 40000-{len(LINES) - 1}/{len(LINES)}"}
+    with serving(
+        breaks_off(LINES, 50_000, ETag='"v1"'),
+        lambda exchange: exchange.reply(206, LINES[40_000:], wrong),
+        answers(200, LINES, ETag='"v1"'),
+    ) as script:
+        assert Path(bring(script.url, tmp_path).path).read_bytes() == LINES
+
+
 @pytest.mark.parametrize("etag", ['"v1"', ""], ids=["named version", "unnamed version"])
 def test_a_server_that_always_breaks_off_is_given_up(tmp_path: Path, etag: str) -> None:
     with serving(breaks_off(LINES, 50_000, ETag=etag)) as script, pytest.raises(Unavailable):

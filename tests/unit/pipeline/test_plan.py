@@ -91,6 +91,14 @@ def test_a_plan_has_its_name_only_when_it_is_whole() -> None:
     assert set(disk.files) == {"plan"}
 
 
+def test_a_plan_is_safe_before_it_has_its_name_and_the_name_is_safe_too() -> None:
+    disk = MemoryDisk()
+    writer = PlanWriter(disk, "folder/plan")
+    writer.add(an_entry(1))
+    writer.seal()
+    assert disk.events == ["sync folder/plan.new", "rename folder/plan.new folder/plan", "sync folder"]
+
+
 def test_a_plan_that_is_given_up_leaves_nothing() -> None:
     disk = MemoryDisk()
     PlanWriter(disk, "plan").discard()

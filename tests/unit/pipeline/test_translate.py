@@ -8,6 +8,7 @@ import pytest
 
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Failure, Reply
+from batchyard.endpoints.responses import AS_CHAT
 from batchyard.engine import Abilities
 from batchyard.engines import echo
 from batchyard.pipeline.translate import Translating
@@ -21,7 +22,7 @@ def a_request(endpoint: str = RESPONSES, **fields: Any) -> Request:
 
 
 async def an_engine(script: echo.Script | None = None) -> Translating:
-    engine = Translating(echo.open(echo.Config(script=script)))
+    engine = Translating(echo.open(echo.Config(script=script)), AS_CHAT)
     await engine.start()
     return engine
 
@@ -40,7 +41,7 @@ class Native:
 
 
 async def test_responses_are_added_to_what_the_engine_can_do() -> None:
-    abilities = await Translating(echo.open(echo.Config())).start()
+    abilities = await Translating(echo.open(echo.Config()), AS_CHAT).start()
     assert RESPONSES in abilities.endpoints and echo.EMBEDDINGS in abilities.endpoints
 
 
@@ -56,7 +57,7 @@ async def test_a_response_is_what_the_chat_answered() -> None:
 
 
 async def test_an_engine_with_responses_is_left_alone() -> None:
-    engine = Translating(Native())
+    engine = Translating(Native(), AS_CHAT)
     await engine.start()
     assert await engine.infer(a_request()) == Answer(200, RESPONSES.encode())
 

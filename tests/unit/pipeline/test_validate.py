@@ -17,7 +17,7 @@ from batchyard.domain.line import LineError
 from batchyard.domain.result import Answer, Result
 from batchyard.endpoints import ENDPOINTS
 from batchyard.pipeline import lines as chunks
-from batchyard.pipeline import spill
+from batchyard.pipeline import plan, spill
 from batchyard.pipeline import validate as module
 from batchyard.pipeline.plan import Entry, Flag, Plan
 from batchyard.pipeline.validate import Reader, Verdict, line_errors, refusal, validate
@@ -213,7 +213,9 @@ def test_names_beyond_a_thousand_models_are_counted_together(monkeypatch: pytest
 
 
 def test_memory_does_not_grow_with_the_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spill, "PENDING_RECORDS", 2000)
+    monkeypatch.setattr(spill, "PENDING_RECORDS", 10_000)
+    monkeypatch.setattr(plan, "PENDING_MARKS", 500)
+    monkeypatch.setattr(plan, "PENDING_BYTES", 1 << 16)
     monkeypatch.setattr(module, "KNOWN_PREFIXES", 100)
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 1 << 16)
     disk = pytest.importorskip("batchyard.disks.local").LocalDisk()
@@ -221,7 +223,9 @@ def test_memory_does_not_grow_with_the_lines(tmp_path: Path, monkeypatch: pytest
     peaks: list[int] = []
     for count in (10_000, 30_000):
         file = tmp_path / "file"
-        file.write_bytes(b"\n".join(an_embedding(str(number), str(number % (count // 2))) for number in range(count)))
+        file.write_bytes(
+            b"\n".join(an_embedding(str(number), str(number % (count * 9 // 10))) for number in range(count))
+        )
         tracemalloc.start()
         try:
             validate(disk, str(file), str(tmp_path / "plan"), dialect, dedupe=True, on_progress=_ignore)

@@ -6,7 +6,17 @@ from hypothesis import strategies as st
 
 from batchyard.config import DispatchSettings
 from batchyard.domain.result import Answer, Failure, Fault, Reply
-from batchyard.policy.retry import NO_PAST, REQUEST_TIMEOUT, Again, Past, backoff, down_pause, is_overload, judge
+from batchyard.policy.retry import (
+    NO_PAST,
+    REQUEST_TIMEOUT,
+    Again,
+    Past,
+    backoff,
+    down_pause,
+    is_overload,
+    is_used_up,
+    judge,
+)
 
 SETTINGS = DispatchSettings(retries=3)
 FAULTS = [Failure("code", "message", fault) for fault in Fault]
@@ -25,7 +35,7 @@ def judged(reply: Reply, past: Past = NO_PAST, settings: DispatchSettings = SETT
     return judge(reply, past, settings, Random(0))
 
 
-@pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504, 529, 599])
+@pytest.mark.parametrize("status", [408, 409, 425, 500, 502, 504, 599])
 def test_a_temporary_status_is_asked_again_and_pays_a_retry(status: int) -> None:
     verdict = judged(Answer(status, b""))
     assert isinstance(verdict, Again)
@@ -39,7 +49,36 @@ def test_any_other_status_is_final(status: int) -> None:
     assert judged(reply) is reply
 
 
-@pytest.mark.parametrize("fault", [Fault.LOST, Fault.OVERLOADED])
+FULL = [Answer(429, b""), Answer(503, b""), Answer(529, b""), Failure("code", "message", Fault.OVERLOADED)]
+
+
+@pytest.mark.parametrize("reply", FULL)
+def test_a_full_engine_puts_a_line_off_for_a_long_while_before_that_costs_a_retry(reply: Reply) -> None:
+    past, waited = NO_PAST, 0.0
+    while isinstance(verdict := judged(reply, past), Again) and not verdict.past.retries:
+        waited += verdict.after_seconds
+        past = verdict.past
+    assert waited > SETTINGS.overload_seconds * 0.9
+    assert judged(reply, Past(retries=3, put_off_seconds=SETTINGS.overload_seconds)) is reply
+
+
+def test_a_full_engine_is_given_up_even_where_no_wait_is_allowed() -> None:
+    settings, past, attempts = DispatchSettings(retries=1, backoff_seconds=0.0), NO_PAST, 0
+    while isinstance(verdict := judged(Answer(429, b""), past, settings), Again):
+        past, attempts = verdict.past, attempts + 1
+    assert 1000 < attempts < 10_000
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"error":{"code":"insufficient_quota"}}', b'{"error":{"type":"insufficient_quota"}}']
+)
+def test_a_quota_that_is_used_up_is_told_from_a_full_engine(body: bytes) -> None:
+    assert is_used_up(Answer(429, body))
+    assert not is_used_up(Answer(429, b'{"error":{"code":"rate_limit_exceeded"}}'))
+    assert not is_used_up(Answer(400, body))
+
+
+@pytest.mark.parametrize("fault", [Fault.LOST])
 def test_a_lost_attempt_pays_a_retry_until_none_is_left(fault: Fault) -> None:
     reply = Failure("code", "message", fault)
     assert judged(reply, Past(retries=2)) != reply
@@ -112,7 +151,7 @@ def test_every_line_ends_after_boundedly_many_attempts_that_were_taken(script: l
     past, taken = NO_PAST, 0
     for reply in script:
         taken += not (isinstance(reply, Failure) and reply.fault is Fault.DOWN)
-        verdict = judged(reply, past, DispatchSettings(retries=retries))
+        verdict = judged(reply, past, DispatchSettings(retries=retries, overload_seconds=0.0))
         if not isinstance(verdict, Again):
             break
         assert verdict.after_seconds >= 0

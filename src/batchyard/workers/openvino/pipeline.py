@@ -20,6 +20,10 @@ BLOCK_TOKENS = 32
 BATCH_TOKENS = 512
 """Tokens computed in one step: long prompts are fed in pieces between which others go on writing."""
 
+SHAPES_REMEMBERED = 256
+"""Kernels kept by shape. Each mixture of prompts and answers is a shape of its own: at the library's default of 5000
+a worker grows by a gigabyte over some ten thousand requests, and is no faster for it."""
+
 Settings = dict[str, Any]
 """Fields of a GenerationConfig by name; `json_schema` stands for the structured output that asks for it."""
 
@@ -35,7 +39,9 @@ class Shape(Struct, frozen=True):
 def build_pipeline(path: str, shape: Shape) -> Pipeline:
     """Load a model. Raises Unavailable."""
     genai = _genai()
-    properties = {} if shape.threads is None else {"INFERENCE_NUM_THREADS": shape.threads}
+    properties = {"CPU_RUNTIME_CACHE_CAPACITY": SHAPES_REMEMBERED}
+    if shape.threads is not None:
+        properties["INFERENCE_NUM_THREADS"] = shape.threads
     try:
         pipeline = genai.ContinuousBatchingPipeline(path, _scheduler(genai, shape), DEVICE, properties)
     except RuntimeError as error:

@@ -17,7 +17,8 @@ from tests.simulation.disk import Faults, FaultyDisk, PowerCut
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.offload import InlineOffload
 from tests.simulation.trace import Trace
-from tests.support.results import a_result, results
+from tests.support.any_results import results
+from tests.support.results import a_result
 
 T = TypeVar("T")
 LINES = 6
@@ -306,5 +307,5 @@ class JournalUnderPowerCuts(RuleBasedStateMachine):
             self.loop.drop_everything()
 
 
-JournalUnderPowerCuts.TestCase.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
+JournalUnderPowerCuts.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
 test_a_journal_under_power_cuts_keeps_what_it_reported = JournalUnderPowerCuts.TestCase

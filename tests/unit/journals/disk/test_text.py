@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from batchyard.domain.result import Answer, Outcome, Result
 from batchyard.journals.disk.text import decode, encode
-from tests.support.results import a_result, results
+from tests.support.any_results import results
+from tests.support.results import a_result
 
 
 @given(results(st.integers(0, 2**32)))
