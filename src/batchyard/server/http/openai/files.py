@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from batchyard.dialects.openai_calls import form_expiry, list_call
+from batchyard.dialects.openai_errors import outside
 from batchyard.dialects.openai_objects import deleted_file, file_object, page
 from batchyard.domain.batch import Form
 from batchyard.domain.file import File
@@ -16,7 +17,7 @@ from batchyard.server.access import caller_of
 from batchyard.server.house import house_of
 from batchyard.server.parcel import Parcel
 from batchyard.server.ranges import span, unchanged
-from batchyard.server.replies import reply
+from batchyard.server.replies import refuse, reply
 from batchyard.server.send import Bytes
 from batchyard.server.visit import visit_of
 
@@ -103,17 +104,7 @@ def _content_headers(file: File) -> dict[str, str]:
 
 
 def _outside(file: File) -> Response:
-    response = reply(
-        {
-            "error": {
-                "message": f"The file has {file.bytes} bytes; the range lies outside of them.",
-                "type": "invalid_request_error",
-                "param": None,
-                "code": "invalid_range",
-            }
-        },
-        416,
-    )
+    response = refuse(outside(file.bytes))
     response.headers["content-range"] = f"bytes */{file.bytes}"
     return response
 
