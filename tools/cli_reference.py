@@ -86,8 +86,6 @@ def _paragraphs(text: str) -> list[str]:
 def _panels(command: Any) -> dict[str, list[Any]]:
     panels: dict[str, list[Any]] = {}
     for param in command.params:
-        if param.param_type_name == "option" and param.hidden:
-            continue
         panels.setdefault(getattr(param, "rich_help_panel", None) or "Other", []).append(param)
     return panels
 
@@ -129,17 +127,7 @@ def _aliases() -> str:
 
 
 def _uses() -> str:
-    rows = {name: WHAT_HAPPENS[use] for name, use in compat_flags.USES.items()}
-    rows |= dict.fromkeys(_hidden(), "accepted without a word; it changes nothing here")
-    return "\n".join(f"| `{name}` | {what} |" for name, what in rows.items())
-
-
-def _hidden() -> Iterator[str]:
-    """Flags that are there only so that other runners' commands run as they stand."""
-    group = cast("Any", typer.main.get_command(app))
-    for param in group.commands["run-batch"].params:
-        if param.hidden:
-            yield from param.opts
+    return "\n".join(f"| `{name}` | {WHAT_HAPPENS[use]} |" for name, use in compat_flags.USES.items())
 
 
 def names() -> Iterator[str]:

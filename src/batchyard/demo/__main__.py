@@ -1,4 +1,4 @@
-"""`python -m batchyard.demo`: where the demo's requests lie; with an output file, how many of its answers are right."""
+"""`python -m batchyard.demo`: where the demo's batch file lies; with an output file, how many answers are right."""
 
 import sys
 from collections.abc import Mapping
