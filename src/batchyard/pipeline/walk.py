@@ -273,7 +273,7 @@ def _write(
     run: Run, disk: Disk, plan: Plan, reader: Reader, journal: Journal, dialect: LineDialect, tally: Tally
 ) -> OutputFacts:
     def on_progress(lines: int) -> None:
-        tally.inflight = 0
+        tally.written = lines
 
     written = finalize(
         disk,
