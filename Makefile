@@ -6,7 +6,7 @@ STAMP := $(VENV)/.ready
 DEMO_STAMP := $(VENV)/.ready-demo
 DEMO_OUTPUT ?= demo-output.jsonl
 
-.PHONY: help setup demo test check format lint types imports docs wheel bench serve clean test-peer bench-peer
+.PHONY: help setup demo test check format lint types imports docs wheel bench clean test-peer bench-peer
 .DEFAULT_GOAL := help
 
 help: ## list the targets
