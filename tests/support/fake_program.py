@@ -7,6 +7,7 @@ Any arguments are accepted; `--port` is obeyed. Standard library only, started a
     FAKE_HANG=1              never listen
     FAKE_UNREADY_PROBES=n    answer the first n health probes with 503
     FAKE_STUBBORN=1          ignore SIGTERM
+    FAKE_CHATTY=1            print without end
     FAKE_FORK=file           leave a child in the group and one in a session of its own; their ids go to the file
     FAKE_LIVES=file          append a line with the process id, the port, the key and the arguments at each start
     FAKE_KEY=name            require the bearer key that stands in this environment variable
@@ -103,6 +104,11 @@ def fork(sessions: bool) -> int:
     return child
 
 
+def chat() -> None:
+    while True:
+        print("still here", flush=True)
+
+
 def main() -> None:
     words = sys.argv[1:]
     port = int(words[words.index("--port") + 1])
@@ -114,6 +120,8 @@ def main() -> None:
         sys.exit(3)
     if SAID("FAKE_STUBBORN"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if SAID("FAKE_CHATTY"):
+        threading.Thread(target=chat, daemon=True).start()
     if children := SAID("FAKE_FORK"):
         Path(children).write_text(f"{fork(False)} {fork(True)}")
     if SAID("FAKE_HANG"):

@@ -270,10 +270,14 @@ def _frame(line: bytes, key: bytes, prompt: bytes, custom_id: str, known: _Known
 
 
 def _body_seed(shape: bytes, keys: list[bytes], path: str) -> int:
-    """Hash of an endpoint and a shape from its body on, where the body is the last of the envelope's keys; else 0."""
+    """Hash of an endpoint and a shape's body, where the body is the last of the envelope's keys; else 0.
+
+    Only the body itself is hashed: how the line goes on behind it (a carriage return, spaces) makes no other request.
+    """
     if keys.count(b"body") != 1 or not {b"custom_id", b"method", b"url"} <= set(keys[: keys.index(b"body")]):
         return 0
-    return xxh3_64_intdigest(path.encode() + shape[shape.index(b'"body"') :]) or 1
+    body = shape[shape.index(b'"body"') + len(b'"body"') :].lstrip(b": \t").rstrip()[:-1].rstrip()
+    return xxh3_64_intdigest(path.encode() + body) or 1
 
 
 def _is_text(line: bytes) -> bool:

@@ -5,6 +5,9 @@
         BadLines       lines of an input file are wrong: all of them are named
       NotFound         the named thing does not exist
       Conflict         the thing is in a state that does not allow the call
+      Unauthorized     we do not know who asks
+      Forbidden        we know who asks, and they may not
+      QuotaExceeded    the project has used up what it may keep or ask for
       TooLarge         a limit on size, count or depth was passed
       Unsupported      we know what was asked and do not do it
       Unavailable      an engine, upstream or disk cannot serve now
@@ -21,16 +24,19 @@ from batchyard.domain.line import LineError
 class BatchyardError(Exception):
     """A call that failed, with a stable code and a message fit for the caller.
 
-    `remedy` says in one sentence what the caller can do.
+    `remedy` says in one sentence what the caller can do. `param` is a dotted path to what was wrong in the call.
+    `reason` is the finer word, where there is one (`invalid_value`, `missing_required_parameter`): the codes that the
+    OpenAI services put on the wire.
     """
 
     code: ClassVar[str] = "error"
 
-    def __init__(self, message: str, *, remedy: str = "", param: str | None = None) -> None:
+    def __init__(self, message: str, *, remedy: str = "", param: str | None = None, reason: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.remedy = remedy
         self.param = param
+        self.reason = reason
 
     def __str__(self) -> str:
         return f"{self.message} {self.remedy}".strip()
@@ -57,6 +63,18 @@ class NotFound(BatchyardError):
 
 class Conflict(BatchyardError):
     code = "conflict"
+
+
+class Unauthorized(BatchyardError):
+    code = "unauthorized"
+
+
+class Forbidden(BatchyardError):
+    code = "forbidden"
+
+
+class QuotaExceeded(BatchyardError):
+    code = "quota_exceeded"
 
 
 class TooLarge(BatchyardError):

@@ -214,7 +214,7 @@ class Following:
     """
 
     def __init__(self, plan: Plan[E], outcomes: bytearray) -> None:
-        self._ring = array("I", bytes(4 * (plan.lines + 1 if plan.followers else 0)))
+        self._ring = array("I", (0,)) * (plan.lines + 1 if plan.followers else 0)
         if plan.followers:
             for place, entry in plan.entries():
                 if not _answers_itself(place, entry, outcomes):

@@ -16,7 +16,7 @@ from random import Random
 from msgspec import Struct, structs
 
 from batchyard.clock import Clock
-from batchyard.config import DispatchSettings, OnInvalidLine, Order
+from batchyard.config import MAX_LINE_BYTES, DispatchSettings, OnInvalidLine, Order
 from batchyard.dialect import LineDialect
 from batchyard.disk import Disk
 from batchyard.domain.errors import BadLines, Unavailable
@@ -50,7 +50,7 @@ class Run(Struct, frozen=True, kw_only=True):
     order: Order = Order.INPUT
     on_invalid_line: OnInvalidLine = OnInvalidLine.ABORT
     dedupe: bool = True
-    max_line_bytes: int = 100_000_000
+    max_line_bytes: int = MAX_LINE_BYTES
     dispatch: DispatchSettings = DispatchSettings()
 
 
@@ -117,6 +117,7 @@ def _begin(run: Run, parts: Parts) -> Manifest:
     disk = parts.disk
     disk.make_folder(run.folder)
     disk.sync_folder(posixpath.dirname(run.folder) or ".")
+    disk.sync_folder(run.folder)  # a run that ended in between may have left a name that is not safe yet
     found = manifests.load(disk, run.folder)
     if found is not None and found.state is State.FINISHED:
         if _is_finished(run, disk, found):
@@ -218,6 +219,7 @@ async def _answer(run: Run, parts: Parts, dialect: LineDialect, tally: Tally, st
             tally.stage = "running"
             requests = _requests(plan, reader, journal, dialect)
             await dispatch(requests, parts.engine, abilities, journal, run.dispatch, tally, stop, random=parts.random)
+            tally.engine_restarts = parts.engine.restarts
             await journal.flush()
         if _unanswered(plan, journal):
             return None
@@ -272,7 +274,7 @@ def _write(
     run: Run, disk: Disk, plan: Plan, reader: Reader, journal: Journal, dialect: LineDialect, tally: Tally
 ) -> OutputFacts:
     def on_progress(lines: int) -> None:
-        tally.inflight = 0
+        tally.written = lines
 
     written = finalize(
         disk,

@@ -111,7 +111,7 @@ def _watch(program: int, output: int, signals: int, log: Log, grace_seconds: flo
     while True:
         patience = None if deadline is None else max(0.0, deadline - time.monotonic())
         ready = select.select(sources, [], [], patience)[0]
-        if not ready:
+        if deadline is not None and time.monotonic() >= deadline:  # also where it still prints busily
             _kill(program, signal.SIGKILL)
             deadline = None
         if output in ready and not _copy(output, log):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from batchyard.transport import guard, loopback
 
@@ -170,8 +171,10 @@ class Life(asyncio.SubprocessProtocol):
 
     def _order(self, now: bool) -> None:
         assert self._guard is not None
-        orders = self._guard.get_pipe_transport(0)
-        if isinstance(orders, asyncio.WriteTransport) and not orders.is_closing():
+        orders = cast(
+            "asyncio.WriteTransport | None", self._guard.get_pipe_transport(0)
+        )  # uvloop's is of no such class
+        if orders is not None and not orders.is_closing():
             if now:
                 orders.write(b"!")
             orders.close()

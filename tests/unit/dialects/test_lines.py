@@ -317,3 +317,12 @@ def test_a_damaged_line_is_told_or_can_be_asked(data: st.DataObject) -> None:
         request = reader.request(0, bytes(line))
         assert (request.custom_id, request.model) == (found.custom_id, found.model)
         assert json.loads(request.body)["model"] == found.model
+
+
+@pytest.mark.parametrize("tail", [b"", b"\r", b"  ", b" \t\r"])
+def test_what_follows_the_body_makes_no_other_request(tail: bytes) -> None:
+    body = b'{"model": "m", "messages": [{"role": "user", "content": "x"}], "temperature": 0}'
+    line = b'{"custom_id": "%s", "method": "POST", "url": "/v1/chat/completions", "body": %s%s}%s'
+    alike = [line % (b"a", body, b"", b""), line % (b"b", body, b"", tail), line % (b"c", body, b" ", tail)]
+    digests = {read(each).digest for each in alike}
+    assert len(digests) == 1 and digests != {0}

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from batchyard.transport.life import CannotStart, Launch, Life, Patience
 from batchyard.transport.loopback import free_port, get
@@ -157,9 +158,10 @@ async def test_stop_ends_the_program_with_all_that_it_forked(tmp_path: Path) -> 
     assert all_end_within(pids, 0)
 
 
-async def test_a_program_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path) -> None:
+@pytest.mark.parametrize("chatty", ["", "1"])
+async def test_a_program_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path, chatty: str) -> None:
     patience = Patience(start_seconds=20, stop_seconds=0.3, probe_interval_seconds=0.01)
-    async with running(tmp_path, lambda: fake(stubborn="1"), patience) as (_, life):
+    async with running(tmp_path, lambda: fake(stubborn="1", chatty=chatty), patience) as (_, life):
         pass
     assert life.how_it_ended() == "signal SIGKILL"
     assert all_end_within([life.pid or 0], 0)
@@ -225,6 +227,17 @@ def test_our_own_kill_leaves_no_process(tmp_path: Path, stubborn: str) -> None:
         pids = [pid, _parent(pid), *map(int, children.read_text().split())]
         owner.kill()
     assert all_end_within(pids, 20)
+
+
+def test_it_works_on_uvloop(tmp_path: Path) -> None:
+    async def die_and_live_again() -> list[str]:
+        async with running(tmp_path) as (program, first):
+            os.kill(first.pid or 0, signal.SIGKILL)
+            await first.ended.wait()
+            second = await next_life(program)
+        return [first.how_it_ended(), second.how_it_ended()]
+
+    assert uvloop.run(die_and_live_again()) == ["signal SIGKILL", "signal SIGTERM"]
 
 
 async def test_the_logs_of_earlier_lives_are_kept_beside_the_current_one(tmp_path: Path) -> None:

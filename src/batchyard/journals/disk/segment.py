@@ -62,16 +62,15 @@ class Segment:
     def mend(self, last: Group | None) -> int:
         """Remove what follows the last group that counts, and say where the data ends now.
 
-        That group is written once more: where the process before us saw a sync fail, its bytes may stand in the
-        system's memory only, and no later sync would write them.
+        The end of the index is written once more: where the process before us saw its sync fail, it may stand in the
+        system's memory only, and no later sync would write it. The data needs none: it was safe before the index was
+        written.
         """
         data_end, index_end = (last.data_end, last.end) if last else (0, 0)
         self._data.truncate(data_end)
         self._index.truncate(index_end)
         if last:
-            self._data.write_at(last.data_start, self._data_of(last))
             self._index.write_at(last.start, last.record_bytes)
-        self._data.sync()
         self._index.sync()
         return data_end
 

@@ -16,7 +16,7 @@ class Slots:
     """One slot and one outcome per line. A slot is filled once a result is taken, its outcome once that is durable."""
 
     def __init__(self, lines: int) -> None:
-        self.where = array("Q", bytes(8 * lines))
+        self.where = array("Q", (0,)) * lines
         self.outcomes = bytearray(lines)
 
 

@@ -307,5 +307,5 @@ class JournalUnderPowerCuts(RuleBasedStateMachine):
             self.loop.drop_everything()
 
 
-JournalUnderPowerCuts.TestCase.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
+JournalUnderPowerCuts.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
 test_a_journal_under_power_cuts_keeps_what_it_reported = JournalUnderPowerCuts.TestCase

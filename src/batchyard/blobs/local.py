@@ -1,0 +1,221 @@
+"""Blobs on a local disk: one file each, written under a temporary name, synced, then renamed into place."""
+
+import errno
+import hashlib
+import re
+from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+from msgspec import Struct
+
+from batchyard.blob import Kept
+from batchyard.disk import Disk, Handle
+from batchyard.domain.errors import NotFound, Unavailable
+from batchyard.offload import Offload
+
+T = TypeVar("T")
+
+FOLDERS = ("files", "parts")
+_NEW = "new"
+_WRITE_BYTES = 1 << 20
+_READ_BYTES = 1 << 20
+_SYNC_BYTES = 256 << 20
+"""A big blob is synced as it grows: one sync of ten gigabytes would hold everyone else up."""
+_KEY = re.compile(rf"(?:{'|'.join(FOLDERS)})/[A-Za-z0-9_-]{{1,200}}")
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """`folder` is ours alone; its parent exists and is safe."""
+
+    folder: str
+
+
+class LocalBlobs:
+    """See the contract. Made by `open`."""
+
+    def __init__(self, disk: Disk, offload: Offload, folder: str) -> None:
+        self._disk = disk
+        self._offload = offload
+        self._folder = folder
+        self._begun = 0
+
+    async def create(self, key: str, *, md5: bool = False) -> "LocalWriter":
+        path = self.path(key)
+        self._begun += 1
+        new = f"{self._folder}/{_NEW}/{self._begun}"
+        handle = await self._run(lambda: self._disk.open(new, create=True))
+        return LocalWriter(self, handle, new, path, md5=md5)
+
+    async def adopt(self, key: str, path: str) -> Kept:
+        new = self.path(key)
+        handle = await self._run(lambda: self._disk.open(path))
+        sha256, size = hashlib.sha256(), 0
+        try:
+            while chunk := await self._run(partial(_fed, handle, size, sha256.update)):
+                size += chunk
+            await self._run(handle.sync)
+        finally:
+            await self._run(handle.close)
+        await self._run(lambda: self.keep(path, new))
+        return Kept(size, sha256.hexdigest())
+
+    async def size(self, key: str) -> int:
+        return await self._run(lambda: self._size(key))
+
+    async def read_range(self, key: str, start: int, end: int) -> AsyncGenerator[bytes, None]:
+        handle = await self._run(lambda: self._open(key))
+        try:
+            while start < end:
+                chunk = await self._read(handle, start, min(_READ_BYTES, end - start), key)
+                start += len(chunk)
+                yield chunk
+        finally:
+            await self._run(handle.close)  # behind a read that may still be under way
+
+    async def delete(self, key: str) -> None:
+        path = self.path(key)
+        await self._run(lambda: self._disk.remove(path))
+
+    async def keys(self, folder: str) -> Sequence[str]:
+        names = await self._run(lambda: self._disk.names(f"{self._folder}/{folder}"))
+        return [f"{folder}/{name}" for name in names]
+
+    def path(self, key: str) -> str:
+        if not _KEY.fullmatch(key):
+            raise ValueError(f"not the key of a blob: {key!r}")
+        return f"{self._folder}/{key}"
+
+    async def run(self, step: Callable[[], T]) -> T:
+        """Run a step of a writer of ours."""
+        return await self._run(step)
+
+    def keep(self, new: str, path: str) -> None:
+        """Give a finished file its name, and make the name safe."""
+        self._disk.rename(new, path)
+        self._disk.sync_folder(path.rpartition("/")[0])
+
+    def forget(self, new: str) -> None:
+        self._disk.remove(new)
+
+    async def _run(self, step: Callable[[], T]) -> T:
+        return await self._offload(lambda: _told(step))
+
+    async def _read(self, handle: Handle, start: int, size: int, key: str) -> bytes:
+        chunk = await self._run(lambda: handle.read_at(start, size))
+        if not chunk:
+            raise Unavailable(f"The stored bytes of {key} are cut short.", remedy="Restore them from a backup.")
+        return chunk
+
+    def _size(self, key: str) -> int:
+        handle = self._open(key)
+        try:
+            return handle.size()
+        finally:
+            handle.close()
+
+    def _open(self, key: str) -> Handle:
+        return self._disk.open(self.path(key))
+
+
+class LocalWriter:
+    """See the contract. Gathers small pieces, so that a thread is troubled once per megabyte."""
+
+    def __init__(self, blobs: LocalBlobs, handle: Handle, new: str, path: str, *, md5: bool) -> None:
+        self._blobs = blobs
+        self._handle: Handle | None = handle
+        self._new = new
+        self._path = path
+        self._gathered = bytearray()
+        self._written = 0
+        self._synced = 0
+        self._sha256 = hashlib.sha256()
+        self._md5 = hashlib.md5(usedforsecurity=False) if md5 else None
+
+    async def write(self, data: bytes) -> None:
+        self._gathered += data
+        if len(self._gathered) >= _WRITE_BYTES:
+            await self._blobs.run(self._flush)
+
+    async def commit(self) -> Kept:
+        return await self._blobs.run(self._commit)
+
+    async def abort(self) -> None:
+        await self._blobs.run(self._abort)
+
+    def _flush(self) -> None:
+        handle = self._open()
+        data, self._gathered = self._gathered, bytearray()
+        self._sha256.update(data)
+        if self._md5 is not None:
+            self._md5.update(data)
+        handle.append(data)
+        self._written += len(data)
+        if self._written - self._synced >= _SYNC_BYTES:
+            handle.sync()
+            self._synced = self._written
+
+    def _commit(self) -> Kept:
+        handle = self._open()
+        self._flush()
+        handle.sync()
+        self._close()
+        self._blobs.keep(self._new, self._path)
+        return Kept(self._written, self._sha256.hexdigest(), self._md5.hexdigest() if self._md5 else None)
+
+    def _abort(self) -> None:
+        self._gathered = bytearray()
+        if self._handle is not None:
+            self._close()
+        self._blobs.forget(self._new)  # after a commit the name is gone already
+
+    def _open(self) -> Handle:
+        if self._handle is None:
+            raise Unavailable("The writing of these bytes was given up.")
+        return self._handle
+
+    def _close(self) -> None:
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            handle.close()
+
+
+async def open(config: Config, disk: Disk, offload: Offload) -> LocalBlobs:
+    """Open the blobs of a folder, without what an earlier process had begun and not finished."""
+    blobs = LocalBlobs(disk, offload, config.folder)
+    await blobs.run(lambda: _prepare(disk, config.folder))
+    return blobs
+
+
+def _prepare(disk: Disk, folder: str) -> None:
+    for name in (_NEW, *FOLDERS):
+        disk.make_folder(f"{folder}/{name}")
+    for name in disk.names(f"{folder}/{_NEW}"):
+        disk.remove(f"{folder}/{_NEW}/{name}")
+    disk.sync_folder(folder)
+    disk.sync_folder(folder.rpartition("/")[0] or "/")
+
+
+def _fed(handle: Handle, start: int, update: Callable[[bytes], None]) -> int:
+    """Feed a hash the next bytes; how many."""
+    chunk = handle.read_at(start, _READ_BYTES)
+    update(chunk)
+    return len(chunk)
+
+
+def _told(step: Callable[[], T]) -> T:
+    """Run a blocking step; the disk's errors become ours."""
+    try:
+        return step()
+    except FileNotFoundError as error:
+        raise NotFound("There are no such bytes.") from error
+    except OSError as error:
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: OSError) -> Unavailable:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Unavailable("The disk is full.", remedy="Make room on the disk of the data folder.", reason="disk_full")
+    return Unavailable(
+        f"The disk cannot serve: {error.strerror or error}.", remedy="Check the disk of the data folder."
+    )

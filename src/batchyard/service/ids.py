@@ -1,0 +1,57 @@
+"""Names for new things, and the secrets of keys: all from one source of randomness.
+
+In production the source is `random.SystemRandom()`, so that ids and secrets cannot be guessed; tests give a seeded one.
+"""
+
+import base64
+from random import Random
+
+from batchyard.domain.access import KeyId, ProjectId
+from batchyard.domain.batch import BatchId
+from batchyard.domain.event import EventId
+from batchyard.domain.file import FileId
+from batchyard.domain.upload import PartId, UploadId
+
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_SECRET_BYTES = 32
+PREFIX_LENGTH = 11
+"""How much of a secret is public: `by-` and 8 letters."""
+
+
+class Ids:
+    """Makes ids. They are opaque: nothing can be read from them."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+
+    def file(self) -> FileId:
+        return FileId(f"file-{self._letters(22)}")
+
+    def upload(self) -> UploadId:
+        return UploadId(f"upload_{self._hex()}")
+
+    def part(self) -> PartId:
+        return PartId(f"part_{self._hex()}")
+
+    def batch(self) -> BatchId:
+        return BatchId(f"batch_{self._hex()}")
+
+    def event(self) -> EventId:
+        return EventId(f"evt_{self._hex()}")
+
+    def project(self) -> ProjectId:
+        return ProjectId(f"proj_{self._letters(22)}")
+
+    def key(self) -> KeyId:
+        return KeyId(f"key_{self._letters(22)}")
+
+    def secret(self) -> str:
+        """A new secret: `by-`, 8 public letters, `-`, and 256 random bits."""
+        bits = self._random.getrandbits(8 * _SECRET_BYTES).to_bytes(_SECRET_BYTES, "big")
+        return f"by-{self._letters(8)}-{base64.urlsafe_b64encode(bits).decode().rstrip('=')}"
+
+    def _hex(self) -> str:
+        return f"{self._random.getrandbits(128):032x}"
+
+    def _letters(self, count: int) -> str:
+        return "".join(self._random.choice(_ALPHABET) for _ in range(count))

@@ -1,0 +1,100 @@
+"""Bytes on their way to becoming a file: counted, hashed and looked at in the one pass in which they are stored."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from msgspec import Struct
+
+from batchyard.blob import Blobs, Kept, Writer
+from batchyard.domain.access import ProjectId
+from batchyard.domain.errors import Invalid, TooLarge
+from batchyard.domain.file import BATCH, DEFAULT_EXPIRY_SECONDS, ExpiresAfter, File, FileId
+from batchyard.service import checks
+from batchyard.service.jsonl import FirstLine, require_jsonl_name
+from batchyard.service.rules import FileRules
+
+_MAX_FILENAME = 1_000
+
+
+class Wanted(Struct, frozen=True):
+    """What a caller wants a file to be; checked."""
+
+    filename: str
+    purpose: str
+    expires_after_seconds: int | None
+
+
+def wanted(filename: str | None, purpose: str | None, expires_after: ExpiresAfter | None, rules: FileRules) -> Wanted:
+    """Check what a caller wants a file to be. Raises Invalid."""
+    purpose = checks.one_of(checks.required(purpose, "purpose"), rules.purposes, "purpose")
+    filename = checks.required(filename, "filename")
+    if len(filename) > _MAX_FILENAME:
+        raise Invalid(
+            f"Invalid 'filename': expected at most {_MAX_FILENAME} characters.",
+            param="filename",
+            reason="string_above_max_length",
+        )
+    if purpose == BATCH and rules.require_jsonl_name:
+        require_jsonl_name(filename)
+    return Wanted(filename, purpose, checks.expiry_seconds(expires_after, "expires_after"))
+
+
+class Incoming:
+    """One file or part that is being received. Nobody sees it before it is committed and named in the store."""
+
+    def __init__(self, writer: Writer, blob: str, limit_bytes: int, param: str) -> None:
+        self.blob = blob
+        self.bytes = 0
+        self._writer = writer
+        self._limit = limit_bytes
+        self._param = param
+        self._first = FirstLine()
+
+    async def write(self, data: bytes) -> None:
+        """Take the next bytes. Raises TooLarge as soon as there are too many."""
+        self.bytes += len(data)
+        if self.bytes > self._limit:
+            raise TooLarge(
+                f"This is too large: at most {self._limit} bytes are accepted.",
+                remedy="Split it.",
+                param=self._param,
+                reason="file_too_large",
+            )
+        self._first.feed(data)
+        await self._writer.write(data)
+
+    async def commit(self, purpose: str | None = None) -> Kept:
+        """Make the bytes durable. Raises Invalid where the purpose is a batch and they cannot be its input."""
+        if purpose == BATCH:
+            self._first.require_json()
+        return await self._writer.commit()
+
+
+@asynccontextmanager
+async def receive(
+    blobs: Blobs, blob: str, limit_bytes: int, param: str, *, md5: bool = False
+) -> AsyncGenerator[Incoming, None]:
+    """Receive the bytes of a file or part; whatever was not committed is removed at the end."""
+    writer = await blobs.create(blob, md5=md5)
+    try:
+        yield Incoming(writer, blob, limit_bytes, param)
+    finally:
+        await writer.abort()
+
+
+def made(id: FileId, project: ProjectId, asked: Wanted, kept: Kept, blob: str, at: int) -> File:
+    """The file that durable bytes become."""
+    seconds = asked.expires_after_seconds
+    if seconds is None and asked.purpose == BATCH:
+        seconds = DEFAULT_EXPIRY_SECONDS
+    return File(
+        id=id,
+        project=project,
+        filename=asked.filename,
+        purpose=asked.purpose,
+        bytes=kept.bytes,
+        created_at=at,
+        expires_at=None if seconds is None else at + seconds,
+        sha256=kept.sha256,
+        blob=blob,
+    )

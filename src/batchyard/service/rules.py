@@ -1,0 +1,52 @@
+"""What the server allows, beside each project's quota: plain values, set once."""
+
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct, field
+
+from batchyard.domain.access import ProjectId, Quota
+from batchyard.domain.file import PURPOSES
+from batchyard.domain.upload import LIFETIME_SECONDS
+
+QuotaOf = Callable[[ProjectId], Quota]
+"""Each project's quota, as it is now."""
+
+DAY = 86_400
+ENDPOINTS = (
+    "/v1/responses",
+    "/v1/chat/completions",
+    "/v1/embeddings",
+    "/v1/completions",
+    "/v1/moderations",
+    "/v1/images/generations",
+    "/v1/images/edits",
+    "/v1/videos",
+)
+
+
+class FileRules(Struct, frozen=True, kw_only=True):
+    """`require_jsonl_name` refuses batch inputs without that ending; clients that send bytes name them `upload`."""
+
+    purposes: tuple[str, ...] = PURPOSES
+    require_jsonl_name: bool = False
+
+
+class UploadRules(Struct, frozen=True, kw_only=True):
+    """How a file may come in parts."""
+
+    part_bytes: int = 64 << 20
+    max_parts: int = 10_000
+    lifetime_seconds: int = LIFETIME_SECONDS
+
+
+class BatchRules(Struct, frozen=True, kw_only=True):
+    """`endpoints` are those offered, `windows` the completion windows with their lengths in seconds.
+
+    `refuse_missing_input` refuses a batch without an input file at once, where otherwise it is created and fails, as
+    OpenAI has it. `azure_expires` holds batches of the Azure form to their deadline too; Azure itself does not.
+    """
+
+    endpoints: tuple[str, ...] = ENDPOINTS
+    windows: Mapping[str, int] = field(default_factory=lambda: {"24h": DAY})
+    refuse_missing_input: bool = False
+    azure_expires: bool = False

@@ -1,0 +1,280 @@
+"""The contract of a store: where facts live.
+
+Each call is one transaction: it happened wholly or not at all, and once it returned it survives a power cut. Calls may
+come from any number of callers at once; each sees the calls before it. A call that names a project touches nothing of
+any other: an id of another project is an unknown id. All times are whole seconds since 1970; `at` is the caller's now.
+
+Every call raises Unavailable where the database cannot serve (locked for too long, full, broken).
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Generic, Protocol, TypeVar
+
+from msgspec import Struct
+
+from batchyard.domain.access import Key, KeyId, Project, ProjectId, Quota
+from batchyard.domain.batch import Batch, BatchId, BatchState, Counts
+from batchyard.domain.event import Event
+from batchyard.domain.file import File, FileId
+from batchyard.domain.result import Usage
+from batchyard.domain.upload import Part, PartId, Upload, UploadId
+
+T = TypeVar("T")
+
+
+class Direction(StrEnum):
+    """Of a list, by time of creation; what was created in the same second keeps the order in which it came."""
+
+    ASC = "asc"
+    DESC = "desc"
+
+
+class Cursor(Struct, frozen=True):
+    """Which part of a list to give: at most `limit` rows after the one with the id `after`.
+
+    The row that `after` names need not be in the list any more: a deleted one still marks its place.
+    """
+
+    limit: int
+    after: str | None = None
+    direction: Direction = Direction.DESC
+
+
+class Page(Struct, Generic[T], frozen=True):
+    """A part of a list. `more` says whether anything that this very caller would see comes after it."""
+
+    rows: Sequence[T]
+    more: bool
+
+
+class BatchFilter(Struct, frozen=True, kw_only=True):
+    """Which batches to list; both times are included. None does not restrict."""
+
+    states: frozenset[BatchState] | None = None
+    created_from: int | None = None
+    created_until: int | None = None
+
+
+class Once(Struct, frozen=True):
+    """A creation that must not happen twice: `key` is the caller's idempotency key, `digest` hashes what was asked."""
+
+    key: str
+    digest: str
+
+
+class Projects(Protocol):
+    """Tenants."""
+
+    async def add(self, project: Project) -> None:
+        """Raises Conflict where the name is taken."""
+        ...
+
+    async def get(self, id: ProjectId) -> Project | None: ...
+
+    async def list(self) -> Sequence[Project]:
+        """All, oldest first."""
+        ...
+
+
+class Keys(Protocol):
+    """Secrets' hashes."""
+
+    async def add(self, key: Key) -> None: ...
+
+    async def found(self, project: Project, key: Key) -> bool:
+        """Add the first project with its first key; False, and nothing added, where any key exists already."""
+        ...
+
+    async def get(self, project: ProjectId, id: KeyId) -> Key | None: ...
+
+    async def by_prefix(self, prefix: str) -> Key | None:
+        """The key whose secret begins so, working or not: the one question that no project asks."""
+        ...
+
+    async def list(self, project: ProjectId) -> Sequence[Key]:
+        """All of a project, revoked ones too, oldest first."""
+        ...
+
+    async def revoke(self, project: ProjectId, id: KeyId, at: int) -> Key | None:
+        """The key, revoked; the first revocation's time stays. None where there is no such key."""
+        ...
+
+    async def rotate(self, old: KeyId, new: Key, old_expires_at: int) -> bool:
+        """Add `new` to its project and let `old` of the same project end at the given time, or earlier where it would.
+
+        False, and nothing changed, where `old` is unknown or revoked.
+        """
+        ...
+
+    async def touch(self, id: KeyId, at: int) -> None:
+        """Note that the key was used."""
+        ...
+
+
+class Files(Protocol):
+    """Files. One that was deleted, or has expired at `at`, is unknown to all but `dead_blobs`."""
+
+    async def add(self, file: File, quota: Quota | None, once: Once | None = None) -> File:
+        """Add a file, whose bytes are already durable.
+
+        Returns the given file, or the one that an equal `once` of the same project added before. Raises QuotaExceeded
+        where the project would pass its quota (None: no quota), Conflict where the key of `once` was used for
+        something else.
+        """
+        ...
+
+    async def require_room(self, project: ProjectId, quota: Quota, *, files: int, size: int, at: int) -> None:
+        """Raise QuotaExceeded where so many more files and bytes would pass the quota. Promises nothing for later."""
+        ...
+
+    async def get(self, project: ProjectId, id: FileId, at: int) -> File | None: ...
+
+    async def list(self, project: ProjectId, cursor: Cursor, at: int, purpose: str | None = None) -> Page[File] | None:
+        """A page of a project's files; None where the cursor names nothing of this project."""
+        ...
+
+    async def delete(self, project: ProjectId, id: FileId, at: int) -> File | None:
+        """The file, deleted now; None where there is none (any more). Its id keeps marking its place in lists."""
+        ...
+
+    async def expire(self, at: int) -> int:
+        """Delete what has expired, of all projects; how many."""
+        ...
+
+    async def dead_blobs(self, limit: int) -> Sequence[str]:
+        """Keys of blobs that nothing needs any more: of deleted files that no unended batch reads.
+
+        They stay so for ever, so a blob named here can be removed at leisure, and then be forgotten.
+        """
+        ...
+
+    async def forget_blobs(self, blobs: Sequence[str]) -> None:
+        """The bytes are gone: name them as dead no more."""
+        ...
+
+    async def unknown_blobs(self, blobs: Sequence[str]) -> Sequence[str]:
+        """Those of the given keys for which no file, deleted or not, and no part stands."""
+        ...
+
+
+class Uploads(Protocol):
+    """Uploads and their parts."""
+
+    async def add(self, upload: Upload, once: Once | None = None) -> Upload:
+        """As `Files.add`, without quota: an upload takes room only through its parts."""
+        ...
+
+    async def get(self, project: ProjectId, id: UploadId) -> Upload | None:
+        """The upload as it was written; see `Upload.seen_at` for what it is now."""
+        ...
+
+    async def add_part(self, project: ProjectId, part: Part, quota: Quota, max_parts: int, at: int) -> bool:
+        """Add a part to a pending upload; False where the upload is not pending at `at`.
+
+        Raises QuotaExceeded where the project's bytes would pass its quota, TooLarge where the upload has `max_parts`.
+        """
+        ...
+
+    async def parts(self, upload: UploadId) -> Sequence[Part]:
+        """All parts, named at completion or not, in the order in which they came."""
+        ...
+
+    async def complete(
+        self, project: ProjectId, id: UploadId, part_ids: Sequence[PartId], file: File, quota: Quota, at: int
+    ) -> Upload | None:
+        """Complete a pending upload and add its file; None, and nothing added, where it is not pending at `at`.
+
+        Raises QuotaExceeded as `Files.add` does; the upload's own parts do not count beside the file.
+        """
+        ...
+
+    async def cancel(self, project: ProjectId, id: UploadId, at: int) -> Upload | None:
+        """Cancel a pending upload; None where it is not pending at `at`."""
+        ...
+
+    async def expire(self, at: int) -> int:
+        """Let pending uploads of all projects that are past their end expire; how many."""
+        ...
+
+    async def dead_parts(self, limit: int) -> Sequence[Part]:
+        """Parts of uploads that are not pending: their bytes are needed no more."""
+        ...
+
+    async def forget_parts(self, ids: Sequence[PartId]) -> None:
+        """The bytes are gone: forget the parts too."""
+        ...
+
+
+class Batches(Protocol):
+    """Batches."""
+
+    async def add(self, batch: Batch, event: Event, quota: Quota, once: Once | None = None) -> Batch:
+        """Add a batch with its first event; see `Files.add` for what is returned and raised.
+
+        In the same transaction the input is looked up: the stored batch has the `input_blob` of its living file, or
+        None where the project has no such file, whatever was given.
+        """
+        ...
+
+    async def get(self, project: ProjectId, id: BatchId) -> Batch | None: ...
+
+    async def list(
+        self,
+        project: ProjectId,
+        cursor: Cursor,
+        where: BatchFilter = BatchFilter(),  # noqa: B008 - frozen
+    ) -> Page[Batch] | None:
+        """A page of a project's batches; None where the cursor names none of this project's."""
+        ...
+
+    async def unended(self) -> Sequence[Batch]:
+        """Batches of all projects that are not in a terminal state, oldest first: the pipeline's work."""
+        ...
+
+    async def move(self, before: BatchState, batch: Batch, event: Event, files: Sequence[File] = ()) -> bool:
+        """Write a batch that `Batch.move` brought from `before` to its state, with the event that says so.
+
+        Compare and set: False, and nothing written, where the stored batch is no longer in the state `before`. Writes
+        the state, its times, the model, the errors and the ids of the result files; not the counts, which `count`
+        writes and which may have grown meanwhile. `files` are the result files, added without quota in the same
+        transaction, so that an end that is tried again leaves no files of the first try. Raises ValueError for a move
+        that is not in `MOVES`.
+        """
+        ...
+
+    async def count(self, id: BatchId, counts: Counts, usage: Usage) -> bool:
+        """Write how far a batch got; False, and nothing written, where it has ended or there is none."""
+        ...
+
+
+class Events(Protocol):
+    """What happened, in the order in which it became durable."""
+
+    async def after(self, number: int, limit: int, project: ProjectId | None = None) -> Sequence[tuple[int, Event]]:
+        """Events with their numbers, from the first after `number` on (0: from the beginning); None: of all projects.
+
+        Numbers grow with time and are never used twice; a reader that has seen number n has missed none before n.
+        """
+        ...
+
+
+class Store(Protocol):
+    """All facts of one server."""
+
+    @property
+    def projects(self) -> Projects: ...
+    @property
+    def keys(self) -> Keys: ...
+    @property
+    def files(self) -> Files: ...
+    @property
+    def uploads(self) -> Uploads: ...
+    @property
+    def batches(self) -> Batches: ...
+    @property
+    def events(self) -> Events: ...
+
+    async def close(self) -> None:
+        """Give the database back. May be called twice."""
+        ...

@@ -1,0 +1,1 @@
+"""Where facts live: one folder per database."""

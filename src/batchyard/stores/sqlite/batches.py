@@ -1,0 +1,120 @@
+"""Batches, and the events that their moves write."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from batchyard.domain.access import ProjectId, Quota
+from batchyard.domain.batch import MOVES, Batch, BatchId, BatchState, Counts
+from batchyard.domain.errors import QuotaExceeded
+from batchyard.domain.event import Event
+from batchyard.domain.file import File
+from batchyard.domain.result import Usage
+from batchyard.store import BatchFilter, Cursor, Once, Page
+from batchyard.stores.sqlite.database import Database, Row, Transaction
+from batchyard.stores.sqlite.files import add_file
+from batchyard.stores.sqlite.limits import made_before, remember
+from batchyard.stores.sqlite.paging import page
+
+_JSON = ("metadata", "counts", "usage", "errors")
+"""Columns that hold a value as JSON."""
+
+
+class SqliteBatches:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, batch: Batch, event: Event, quota: Quota, once: Once | None = None) -> Batch:
+        return await self._database.write(lambda t: _add_once(t, batch, event, quota, once))
+
+    async def get(self, project: ProjectId, id: BatchId) -> Batch | None:
+        row = await self._database.read(lambda t: t.row("batches/get", project=project, id=id))
+        return _convert(row) if row else None
+
+    async def list(
+        self,
+        project: ProjectId,
+        cursor: Cursor,
+        where: BatchFilter = BatchFilter(),  # noqa: B008 - frozen
+    ) -> Page[Batch] | None:
+        return await self._database.read(
+            lambda t: page(
+                t,
+                "batches",
+                project,
+                cursor,
+                _convert,
+                states=None if where.states is None else _json(sorted(where.states)),
+                created_from=where.created_from,
+                created_until=where.created_until,
+            )
+        )
+
+    async def unended(self) -> Sequence[Batch]:
+        return [_convert(row) for row in await self._database.read(lambda t: t.rows("batches/unended"))]
+
+    async def move(self, before: BatchState, batch: Batch, event: Event, files: Sequence[File] = ()) -> bool:
+        if batch.state not in MOVES[before]:
+            raise ValueError(f"{before} does not lead to {batch.state}")
+        return await self._database.write(lambda t: _move(t, before, batch, event, files))
+
+    async def count(self, id: BatchId, counts: Counts, usage: Usage) -> bool:
+        counted, used = _json(counts), _json(usage)
+        return await self._database.write(lambda t: bool(t.run("batches/count", id=id, counts=counted, usage=used)))
+
+
+class SqliteEvents:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def after(self, number: int, limit: int, project: ProjectId | None = None) -> Sequence[tuple[int, Event]]:
+        rows = await self._database.read(lambda t: t.rows("events/after", number=number, limit=limit, project=project))
+        return [(row["number"], msgspec.convert(row, Event)) for row in rows]
+
+
+def _add_once(t: Transaction, batch: Batch, event: Event, quota: Quota, once: Once | None) -> Batch:
+    made = made_before(t, batch.project, "batches", once)
+    if made is not None:
+        return _convert(t.row("batches/get", project=batch.project, id=made) or {})
+    _require_room(t, batch.project, quota)
+    input_file = t.row("files/get", project=batch.project, id=batch.input_file_id, at=batch.created_at)
+    batch = msgspec.structs.replace(batch, input_blob=input_file["blob"] if input_file else None)
+    t.run("batches/add", **_values(batch))
+    t.run("events/add", **msgspec.structs.asdict(event))
+    remember(t, batch.project, "batches", once, batch.id)
+    return batch
+
+
+def _require_room(t: Transaction, project: ProjectId, quota: Quota) -> None:
+    found = t.row("batches/count_unended", project=project)
+    if found is not None and found["batches"] >= quota.batches:
+        raise QuotaExceeded(
+            f"The project's quota of {quota.batches} unfinished batches is used up.",
+            remedy="Wait until one ends, or cancel one.",
+            reason="insufficient_quota",
+        )
+
+
+def _move(t: Transaction, before: BatchState, batch: Batch, event: Event, files: Sequence[File]) -> bool:
+    stored = t.row("batches/get", project=batch.project, id=batch.id)
+    if stored is None or stored["state"] != before:
+        return False
+    for file in files:
+        add_file(t, file, None)
+    t.run("batches/move", before=before, ended=batch.state.terminal, **_values(batch))
+    t.run("events/add", **msgspec.structs.asdict(event))
+    return True
+
+
+def _values(batch: Batch) -> Row:
+    values = msgspec.structs.asdict(batch)
+    return values | {name: None if values[name] is None else _json(values[name]) for name in _JSON}
+
+
+def _convert(row: Row) -> Batch:
+    read = {name: None if row[name] is None else msgspec.json.decode(row[name]) for name in _JSON}
+    return msgspec.convert(row | read, Batch)
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,1 @@
+SELECT * FROM batches WHERE project = :project AND id = :id

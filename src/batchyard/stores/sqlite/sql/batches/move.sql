@@ -1,0 +1,6 @@
+UPDATE batches SET
+    state = :state, ended = :ended, in_progress_at = :in_progress_at, finalizing_at = :finalizing_at,
+    completed_at = :completed_at, failed_at = :failed_at, expired_at = :expired_at, cancelling_at = :cancelling_at,
+    cancelled_at = :cancelled_at, model = :model, errors = :errors, error_count = :error_count,
+    output_file_id = :output_file_id, error_file_id = :error_file_id
+WHERE project = :project AND id = :id AND state = :before

@@ -1,0 +1,1 @@
+SELECT * FROM batches WHERE ended = 0 ORDER BY position

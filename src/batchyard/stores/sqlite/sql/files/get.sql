@@ -1,0 +1,2 @@
+SELECT * FROM files
+WHERE project = :project AND id = :id AND deleted_at IS NULL AND (expires_at IS NULL OR expires_at > :at)

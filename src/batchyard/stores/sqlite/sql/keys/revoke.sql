@@ -1,0 +1,2 @@
+UPDATE keys SET revoked_at = COALESCE(revoked_at, :at) WHERE project = :project AND id = :id
+RETURNING *

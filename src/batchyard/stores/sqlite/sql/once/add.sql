@@ -1,0 +1,1 @@
+INSERT INTO once (project, call, key, digest, made) VALUES (:project, :call, :key, :digest, :made)

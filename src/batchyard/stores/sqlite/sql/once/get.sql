@@ -1,0 +1,1 @@
+SELECT digest, made FROM once WHERE project = :project AND call = :call AND key = :key

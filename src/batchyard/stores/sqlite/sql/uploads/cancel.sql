@@ -1,0 +1,3 @@
+UPDATE uploads SET state = 'cancelled'
+WHERE project = :project AND id = :id AND state = 'pending' AND expires_at > :at
+RETURNING *

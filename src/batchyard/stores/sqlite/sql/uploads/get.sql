@@ -1,0 +1,1 @@
+SELECT * FROM uploads WHERE project = :project AND id = :id

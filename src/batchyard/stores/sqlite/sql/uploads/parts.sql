@@ -1,0 +1,1 @@
+SELECT * FROM parts WHERE upload_id = :upload_id ORDER BY position

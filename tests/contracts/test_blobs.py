@@ -1,0 +1,195 @@
+"""What all blobs keep: see `batchyard.blob`."""
+
+import hashlib
+from contextlib import aclosing
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from batchyard.blob import Blobs
+from batchyard.blobs import local
+from batchyard.disk import Disk
+from batchyard.disks.local import LocalDisk
+from batchyard.domain.errors import NotFound, Unavailable
+from tests.simulation.disk import Faults
+from tests.support.house import FOLDER, a_disk
+from tests.support.tenants import TurnsOffload
+
+KEY = "files/file-1"
+SIZES = [0, 1, (1 << 20) - 1, 1 << 20, (5 << 20) + 3]
+
+
+async def open_on(disk: Disk, folder: str = FOLDER) -> Blobs:
+    return await local.open(local.Config(folder=folder), disk, TurnsOffload())
+
+
+@pytest.fixture(params=["local", "simulated"])
+async def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
+    return await open_on(a_disk()) if request.param == "simulated" else await open_on(LocalDisk(), f"{tmp_path}/blobs")
+
+
+async def put(blobs: Blobs, key: str, data: bytes, piece: int = 300_000) -> None:
+    writer = await blobs.create(key)
+    for start in range(0, len(data), piece):
+        await writer.write(data[start : start + piece])
+    await writer.commit()
+
+
+async def read(blobs: Blobs, key: str, start: int, end: int) -> bytes:
+    return b"".join([chunk async for chunk in blobs.read_range(key, start, end)])
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_blob_is_read_back_with_its_hashes(blobs: Blobs, size: int) -> None:
+    data = Random(size).randbytes(size)
+    writer = await blobs.create(KEY, md5=True)
+    for start in range(0, size, 70_001):
+        await writer.write(data[start : start + 70_001])
+    kept = await writer.commit()
+    assert (kept.bytes, kept.sha256, kept.md5) == (
+        size,
+        hashlib.sha256(data).hexdigest(),
+        hashlib.md5(data).hexdigest(),
+    )
+    assert await blobs.size(KEY) == size
+    assert await read(blobs, KEY, 0, size) == data
+
+
+async def test_any_range_is_read(blobs: Blobs) -> None:
+    data = Random(1).randbytes((2 << 20) + 17)
+    await put(blobs, KEY, data)
+    for start, end in [(0, 0), (0, 1), (5, 9), ((1 << 20) - 1, (1 << 20) + 1), (len(data) - 1, len(data)), (9, 5)]:
+        assert await read(blobs, KEY, start, end) == data[start:end]
+
+
+async def test_a_blob_cut_short_is_no_blob(blobs: Blobs) -> None:
+    await put(blobs, KEY, b"12345")
+    with pytest.raises(Unavailable):
+        await read(blobs, KEY, 0, 6)
+
+
+async def test_nothing_is_seen_before_the_commit_or_after_giving_up(blobs: Blobs) -> None:
+    writer = await blobs.create(KEY)
+    await writer.write(b"x" * (3 << 20))
+    assert list(await blobs.keys("files")) == []
+    with pytest.raises(NotFound):
+        await blobs.size(KEY)
+    await writer.abort()
+    await writer.abort()
+    with pytest.raises(Unavailable):
+        await writer.commit()
+    assert list(await blobs.keys("files")) == []
+
+
+async def test_giving_up_after_the_commit_changes_nothing(blobs: Blobs) -> None:
+    writer = await blobs.create(KEY)
+    await writer.write(b"x")
+    await writer.commit()
+    await writer.abort()
+    assert await read(blobs, KEY, 0, 1) == b"x"
+
+
+async def test_blobs_are_written_side_by_side(blobs: Blobs) -> None:
+    first, second = await blobs.create("files/a"), await blobs.create("parts/a")
+    await first.write(b"first")
+    await second.write(b"second")
+    await second.commit()
+    await first.commit()
+    assert await read(blobs, "files/a", 0, 5) == b"first"
+    assert await read(blobs, "parts/a", 0, 6) == b"second"
+    assert list(await blobs.keys("files")) == ["files/a"]
+    assert list(await blobs.keys("parts")) == ["parts/a"]
+
+
+async def test_a_deleted_blob_is_gone_but_read_to_its_end(blobs: Blobs) -> None:
+    data = b"x" * (3 << 20)
+    await put(blobs, KEY, data)
+    async with aclosing(blobs.read_range(KEY, 0, len(data))) as chunks:
+        seen = await anext(chunks)
+        await blobs.delete(KEY)
+        await blobs.delete(KEY)
+        async for chunk in chunks:
+            seen += chunk
+    assert seen == data
+    with pytest.raises(NotFound):
+        await read(blobs, KEY, 0, 1)
+    with pytest.raises(NotFound):
+        await blobs.size(KEY)
+
+
+@pytest.mark.parametrize("key", ["files/../../etc/passwd", "/etc/passwd", "files/", "other/a", "files/a/b", "files/.."])
+async def test_only_keys_of_ours_name_blobs(blobs: Blobs, key: str) -> None:
+    with pytest.raises(ValueError, match="not the key"):
+        await blobs.create(key)
+    with pytest.raises(ValueError, match="not the key"):
+        await blobs.delete(key)
+
+
+async def test_the_bytes_can_be_read_in_place(tmp_path: Path) -> None:
+    blobs = await open_on(LocalDisk(), f"{tmp_path}/blobs")
+    await put(blobs, KEY, b"in place")
+    path = blobs.path(KEY)
+    assert path is not None
+    assert Path(path).read_bytes() == b"in place"  # noqa: ASYNC240 - a test may wait
+
+
+async def test_a_file_becomes_a_blob_and_survives_a_power_cut() -> None:
+    data = Random(2).randbytes((2 << 20) + 5)
+    for seed in range(10):
+        disk = a_disk(seed=seed)
+        blobs = await open_on(disk)
+        disk.open("/data/results", create=True).append(data)
+        kept = await blobs.adopt(KEY, "/data/results")
+        assert (kept.bytes, kept.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+        assert not disk.exists("/data/results")
+        with pytest.raises(NotFound):
+            await blobs.adopt("files/again", "/data/results")
+        after = await open_on(disk.cut(Faults()))
+        assert await read(after, KEY, 0, len(data)) == data
+
+
+async def test_a_committed_blob_survives_any_power_cut_whole() -> None:
+    data = Random(1).randbytes((3 << 20) + 5)
+    for seed in range(20):
+        disk = a_disk(seed=seed)
+        blobs = await open_on(disk)
+        await put(blobs, KEY, data)
+        begun = await blobs.create("files/begun")
+        await begun.write(b"x" * (2 << 20))
+        after = await open_on(disk.cut(Faults()))
+        assert list(await after.keys("files")) == [KEY]
+        assert await read(after, KEY, 0, len(data)) == data
+
+
+async def test_opening_clears_what_was_begun() -> None:
+    disk = a_disk()
+    begun = await (await open_on(disk)).create(KEY)
+    await begun.write(b"x" * (2 << 20))
+    disk = disk.kill(Faults())
+    await open_on(disk)
+    assert disk.files() == {}
+
+
+async def test_a_full_disk_is_told_and_leaves_nothing() -> None:
+    disk = a_disk(Faults(capacity_bytes=3 << 20))
+    blobs = await open_on(disk)
+    writer = await blobs.create(KEY)
+    with pytest.raises(Unavailable) as told:
+        for _ in range(10):
+            await writer.write(b"x" * (1 << 20))
+    assert told.value.reason == "disk_full"
+    await writer.abort()
+    assert disk.files() == {}
+    await put(blobs, KEY, b"small")
+
+
+@pytest.mark.parametrize("failing_sync", [3, 4])
+async def test_a_failing_sync_is_told_and_the_blob_is_not_kept(failing_sync: int) -> None:
+    """Syncs 1 and 2 belong to opening; then come the bytes and the name."""
+    blobs = await open_on(a_disk(Faults(failing_sync=failing_sync)))
+    writer = await blobs.create(KEY)
+    await writer.write(b"x")
+    with pytest.raises(Unavailable):
+        await writer.commit()
+    await writer.abort()

@@ -1,0 +1,601 @@
+"""What every store keeps: see `batchyard.store`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from batchyard.domain.access import KeyId, ProjectId, Quota
+from batchyard.domain.batch import MOVES, Batch, BatchId, BatchState, Counts, Form
+from batchyard.domain.errors import Conflict, Invalid, QuotaExceeded, TooLarge
+from batchyard.domain.file import File, FileId
+from batchyard.domain.line import LineError
+from batchyard.domain.result import Usage
+from batchyard.domain.upload import PartId, UploadId, UploadState
+from batchyard.store import BatchFilter, Cursor, Direction, Once, Store
+from batchyard.stores import sqlite
+from tests.support.tenants import (
+    OURS,
+    START,
+    THEIRS,
+    TurnsOffload,
+    a_batch,
+    a_file,
+    a_key,
+    a_part,
+    a_project,
+    an_event,
+    an_upload,
+    changed,
+)
+
+LATER = START + 100
+ROOM = Quota()
+
+
+@pytest.fixture(params=["sqlite", "sqlite in memory"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    path = ":memory:" if "memory" in request.param else str(tmp_path / "facts.db")
+    store = await sqlite.open(sqlite.Config(path=path), TurnsOffload())
+    await store.projects.add(a_project(OURS))
+    await store.projects.add(a_project(THEIRS))
+    yield store
+    await store.close()
+
+
+async def add_batch(store: Store, **changes: object) -> Batch:
+    batch = a_batch(**changes)
+    return await store.batches.add(batch, an_event(batch), ROOM)
+
+
+async def everything(store: Store, project: ProjectId) -> list[File]:
+    page = await store.files.list(project, Cursor(1_000), START)
+    assert page is not None
+    return list(page.rows)
+
+
+# Projects and keys
+
+
+async def test_projects_are_listed_in_the_order_of_their_making(store: Store) -> None:
+    assert [project.id for project in await store.projects.list()] == [OURS, THEIRS]
+    assert await store.projects.get(OURS) == a_project(OURS)
+    assert await store.projects.get(ProjectId("proj_no")) is None
+
+
+async def test_a_project_has_a_name_of_its_own(store: Store) -> None:
+    with pytest.raises(Conflict):
+        await store.projects.add(a_project(ProjectId("proj_third"), name=OURS))
+
+
+async def test_a_key_is_found_by_its_prefix_and_by_its_project(store: Store) -> None:
+    key = a_key(expires_at=LATER)
+    await store.keys.add(key)
+    assert await store.keys.by_prefix(key.prefix) == key
+    assert await store.keys.get(OURS, key.id) == key
+    assert await store.keys.get(THEIRS, key.id) is None
+    assert await store.keys.by_prefix("by-nobody") is None
+    assert list(await store.keys.list(THEIRS)) == []
+
+
+async def test_a_key_is_revoked_once_and_by_its_own_project(store: Store) -> None:
+    key = a_key()
+    await store.keys.add(key)
+    assert await store.keys.revoke(THEIRS, key.id, LATER) is None
+    assert await store.keys.revoke(OURS, key.id, LATER) == changed(key, revoked_at=LATER)
+    assert await store.keys.revoke(OURS, key.id, LATER + 9) == changed(key, revoked_at=LATER)
+
+
+async def test_a_rotated_key_ends_in_time_and_has_a_successor(store: Store) -> None:
+    old, ending, new = a_key(), a_key(expires_at=START + 5), a_key()
+    await store.keys.add(old)
+    await store.keys.add(ending)
+    assert await store.keys.rotate(old.id, new, LATER)
+    assert await store.keys.rotate(ending.id, a_key(), LATER)
+    assert await store.keys.by_prefix(old.prefix) == changed(old, expires_at=LATER)
+    assert await store.keys.by_prefix(ending.prefix) == ending
+    assert await store.keys.by_prefix(new.prefix) == new
+
+
+async def test_an_unknown_or_revoked_key_is_not_rotated(store: Store) -> None:
+    revoked, theirs = a_key(revoked_at=START), a_key(project=THEIRS)
+    await store.keys.add(revoked)
+    await store.keys.add(theirs)
+    for old in (revoked.id, theirs.id, KeyId("key_no")):
+        assert not await store.keys.rotate(old, a_key(), LATER)
+    assert len(await store.keys.list(OURS)) == 1
+
+
+async def test_the_last_use_of_a_key_never_goes_back(store: Store) -> None:
+    key = a_key()
+    await store.keys.add(key)
+    for at in (LATER, START):
+        await store.keys.touch(key.id, at)
+        assert await store.keys.get(OURS, key.id) == changed(key, last_used_at=LATER)
+
+
+async def test_a_server_is_founded_once(store: Store) -> None:
+    home, key = a_project(ProjectId("proj_home")), a_key(project="proj_home")
+    founded = await asyncio.gather(store.keys.found(home, key), store.keys.found(home, a_key(project="proj_home")))
+    assert founded == [True, False]
+    assert list(await store.keys.list(home.id)) == [key]
+
+
+# Files
+
+
+async def test_a_file_is_read_back_as_it_was_added(store: Store) -> None:
+    file = a_file(filename="näme\u2028 \x00.jsonl", expires_at=LATER, bytes=2**62)
+    assert await store.files.add(file, None) == file
+    assert await store.files.get(OURS, file.id, START) == file
+
+
+async def test_a_file_is_unknown_to_other_projects(store: Store) -> None:
+    file = await store.files.add(a_file(), ROOM)
+    assert await store.files.get(THEIRS, file.id, START) is None
+    assert await store.files.delete(THEIRS, file.id, START) is None
+    assert await store.files.list(THEIRS, Cursor(10, file.id), START) is None
+    assert await everything(store, THEIRS) == []
+    assert await store.files.get(OURS, file.id, START) == file
+
+
+async def test_a_file_is_deleted_once(store: Store) -> None:
+    file = await store.files.add(a_file(), ROOM)
+    assert await store.files.delete(OURS, file.id, LATER) == file
+    assert await store.files.delete(OURS, file.id, LATER) is None
+    assert await store.files.get(OURS, file.id, LATER) is None
+    assert await everything(store, OURS) == []
+
+
+async def test_an_expired_file_is_gone_at_its_second(store: Store) -> None:
+    file = await store.files.add(a_file(expires_at=LATER), ROOM)
+    assert await store.files.get(OURS, file.id, LATER - 1) == file
+    assert await store.files.get(OURS, file.id, LATER) is None
+    assert await store.files.delete(OURS, file.id, LATER) is None
+    page = await store.files.list(OURS, Cursor(10), LATER)
+    assert page is not None
+    assert list(page.rows) == []
+
+
+@pytest.mark.parametrize("direction", Direction)
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
+async def test_pages_hold_everything_once_and_in_order(store: Store, direction: Direction, limit: int) -> None:
+    times = [5, 3, 3, 3, 9, 0, 9]  # ties, and a clock that went back
+    files = [await store.files.add(a_file(created_at=START + time), ROOM) for time in times]
+    await store.files.add(a_file(project=THEIRS), ROOM)
+    seen, after, more = list[File](), None, True
+    while more:
+        page = await store.files.list(OURS, Cursor(limit, after, direction), START)
+        assert page is not None
+        seen, after, more = [*seen, *page.rows], page.rows[-1].id, page.more
+    places = sorted(range(len(files)), key=lambda n: (times[n], n), reverse=direction is Direction.DESC)
+    assert seen == [files[place] for place in places]
+
+
+async def test_more_is_said_of_what_this_caller_would_see(store: Store) -> None:
+    wanted = await store.files.add(a_file(), ROOM)
+    await store.files.add(a_file(purpose="evals"), ROOM)
+    await store.files.add(a_file(project=THEIRS), ROOM)
+    deleted = await store.files.add(a_file(), ROOM)
+    await store.files.delete(OURS, deleted.id, START)
+    await store.files.add(a_file(expires_at=START + 1), ROOM)
+    page = await store.files.list(OURS, Cursor(1), START + 1, "batch")
+    assert page is not None
+    assert (list(page.rows), page.more) == ([wanted], False)
+
+
+async def test_a_deleted_file_still_marks_its_place(store: Store) -> None:
+    first, second, third = [await store.files.add(a_file(), ROOM) for _ in range(3)]
+    await store.files.delete(OURS, second.id, LATER)
+    await store.files.forget_blobs([second.blob])
+    for direction, rest in ((Direction.ASC, third), (Direction.DESC, first)):
+        page = await store.files.list(OURS, Cursor(5, second.id, direction), LATER)
+        assert page is not None
+        assert (list(page.rows), page.more) == ([rest], False)
+
+
+async def test_a_cursor_that_names_nothing_gives_no_page(store: Store) -> None:
+    assert await store.files.list(OURS, Cursor(5, "file-no"), START) is None
+
+
+async def test_files_beyond_the_quota_are_refused_however_many_come_at_once(store: Store) -> None:
+    quota = Quota(files=3)
+    added = await asyncio.gather(*(store.files.add(a_file(), quota) for _ in range(6)), return_exceptions=True)
+    assert [isinstance(result, QuotaExceeded) for result in added] == [False] * 3 + [True] * 3
+    assert len(await everything(store, OURS)) == 3
+
+
+async def test_bytes_beyond_the_quota_are_refused(store: Store) -> None:
+    quota = Quota(total_bytes=25)
+    await store.files.add(a_file(bytes=20), quota)
+    with pytest.raises(QuotaExceeded):
+        await store.files.add(a_file(bytes=6), quota)
+    with pytest.raises(QuotaExceeded):
+        await store.files.require_room(OURS, quota, files=1, size=6, at=START)
+    await store.files.require_room(OURS, quota, files=1, size=5, at=START)
+    await store.files.add(a_file(bytes=5), quota)
+    await store.files.add(a_file(project=THEIRS, bytes=25), quota)
+
+
+async def test_what_is_gone_takes_no_room(store: Store) -> None:
+    quota = Quota(files=1, total_bytes=10)
+    deleted = await store.files.add(a_file(), quota)
+    await store.files.delete(OURS, deleted.id, START)
+    await store.files.add(a_file(expires_at=LATER), quota)
+    with pytest.raises(QuotaExceeded):
+        await store.files.add(a_file(created_at=LATER - 1), quota)
+    await store.files.add(a_file(created_at=LATER), quota)
+
+
+async def test_results_take_bytes_but_no_place_among_the_files(store: Store) -> None:
+    quota = Quota(files=1, total_bytes=15)
+    await store.files.add(a_file(purpose="batch_output", bytes=10), None)
+    await store.files.require_room(OURS, quota, files=1, size=5, at=START)
+    with pytest.raises(QuotaExceeded):
+        await store.files.require_room(OURS, quota, files=1, size=6, at=START)
+
+
+async def test_a_creation_under_one_key_happens_once(store: Store) -> None:
+    first = await store.files.add(a_file(), Quota(files=1), Once("key", "digest"))
+    assert await store.files.add(a_file(), Quota(files=1), Once("key", "digest")) == first
+    with pytest.raises(Conflict):
+        await store.files.add(a_file(), Quota(files=1), Once("key", "another"))
+    await store.files.add(a_file(project=THEIRS), ROOM, Once("key", "another"))
+    assert await everything(store, OURS) == [first]
+
+
+async def test_a_creation_is_remembered_longer_than_what_it_made(store: Store) -> None:
+    first = await store.files.add(a_file(), ROOM, Once("key", "digest"))
+    await store.files.delete(OURS, first.id, LATER)
+    await store.files.forget_blobs([first.blob])
+    assert (await store.files.add(a_file(), ROOM, Once("key", "digest"))).id == first.id
+
+
+async def test_a_refused_creation_leaves_its_key_free(store: Store) -> None:
+    with pytest.raises(QuotaExceeded):
+        await store.files.add(a_file(), Quota(files=0), Once("key", "digest"))
+    file = a_file()
+    assert await store.files.add(file, ROOM, Once("key", "digest")) == file
+
+
+# Bytes that are needed no more
+
+
+async def test_the_bytes_of_a_deleted_file_are_dead_until_forgotten(store: Store) -> None:
+    kept, deleted, expired = [await store.files.add(a_file(expires_at=at), ROOM) for at in (None, None, START + 5)]
+    assert list(await store.files.dead_blobs(9)) == []
+    await store.files.delete(OURS, deleted.id, START)
+    assert await store.files.expire(START + 5) == 1
+    assert await store.files.expire(START + 5) == 0
+    assert list(await store.files.dead_blobs(9)) == [deleted.blob, expired.blob]
+    assert len(await store.files.dead_blobs(1)) == 1
+    await store.files.forget_blobs([deleted.blob, kept.blob])
+    assert list(await store.files.dead_blobs(9)) == [expired.blob]
+    assert list(await store.files.unknown_blobs([kept.blob, deleted.blob, expired.blob])) == [deleted.blob]
+
+
+async def test_the_bytes_that_a_batch_reads_live_until_it_ends(store: Store) -> None:
+    file = await store.files.add(a_file(), ROOM)
+    batch = await add_batch(store, input_file_id=file.id)
+    await store.files.delete(OURS, file.id, LATER)
+    assert list(await store.files.dead_blobs(9)) == []
+    cancelling = batch.move(BatchState.CANCELLING, LATER)
+    assert await store.batches.move(BatchState.VALIDATING, cancelling, an_event(cancelling))
+    assert list(await store.files.dead_blobs(9)) == []
+    cancelled = cancelling.move(BatchState.CANCELLED, LATER)
+    assert await store.batches.move(BatchState.CANCELLING, cancelled, an_event(cancelled))
+    assert list(await store.files.dead_blobs(9)) == [file.blob]
+
+
+async def test_bytes_of_files_and_parts_are_known(store: Store) -> None:
+    file = await store.files.add(a_file(), ROOM)
+    upload = await store.uploads.add(an_upload())
+    part = a_part(upload)
+    await store.uploads.add_part(OURS, part, ROOM, 9, START)
+    assert list(await store.files.unknown_blobs(["files/x", file.blob, part.blob, "parts/y"])) == ["files/x", "parts/y"]
+
+
+# Uploads
+
+
+async def test_parts_are_kept_in_the_order_in_which_they_came(store: Store) -> None:
+    upload = await store.uploads.add(an_upload())
+    parts = [a_part(upload) for _ in range(3)]
+    for part in parts:
+        assert await store.uploads.add_part(OURS, part, ROOM, 3, START)
+    assert list(await store.uploads.parts(upload.id)) == parts
+    with pytest.raises(TooLarge):
+        await store.uploads.add_part(OURS, a_part(upload), ROOM, 3, START)
+
+
+async def test_an_upload_is_unknown_to_other_projects(store: Store) -> None:
+    upload = await store.uploads.add(an_upload())
+    file = a_file(project=THEIRS)
+    assert await store.uploads.get(THEIRS, upload.id) is None
+    assert not await store.uploads.add_part(THEIRS, a_part(upload), ROOM, 9, START)
+    assert await store.uploads.complete(THEIRS, upload.id, [], file, ROOM, START) is None
+    assert await store.uploads.cancel(THEIRS, upload.id, START) is None
+    assert await store.uploads.get(OURS, upload.id) == upload
+    assert await store.files.get(THEIRS, file.id, START) is None
+
+
+async def test_an_upload_becomes_a_file_once(store: Store) -> None:
+    upload = await store.uploads.add(an_upload())
+    part, orphan = a_part(upload), a_part(upload)
+    for each in (part, orphan):
+        await store.uploads.add_part(OURS, each, ROOM, 9, START)
+    files = [a_file(), a_file()]
+    completed = await asyncio.gather(
+        *(store.uploads.complete(OURS, upload.id, [part.id], file, ROOM, START) for file in files)
+    )
+    expected = changed(upload, state=UploadState.COMPLETED, file_id=files[0].id, part_ids=(part.id,))
+    assert completed == [expected, None]
+    assert await store.uploads.get(OURS, upload.id) == expected
+    assert await everything(store, OURS) == [files[0]]
+    assert list(await store.uploads.dead_parts(9)) == [part, orphan]
+    await store.uploads.forget_parts([part.id, orphan.id])
+    assert list(await store.uploads.dead_parts(9)) == []
+    assert not await store.uploads.add_part(OURS, a_part(upload), ROOM, 9, START)
+
+
+async def test_a_pending_uploads_parts_are_not_forgotten(store: Store) -> None:
+    upload = await store.uploads.add(an_upload())
+    part = a_part(upload)
+    await store.uploads.add_part(OURS, part, ROOM, 9, START)
+    assert list(await store.uploads.dead_parts(9)) == []
+    await store.uploads.forget_parts([part.id])
+    assert list(await store.uploads.parts(upload.id)) == [part]
+
+
+async def test_an_upload_past_its_end_takes_nothing_more(store: Store) -> None:
+    upload = await store.uploads.add(an_upload(expires_at=LATER))
+    part = a_part(upload)
+    assert await store.uploads.add_part(OURS, part, ROOM, 9, LATER - 1)
+    assert not await store.uploads.add_part(OURS, a_part(upload), ROOM, 9, LATER)
+    assert await store.uploads.complete(OURS, upload.id, [], a_file(), ROOM, LATER) is None
+    assert await store.uploads.cancel(OURS, upload.id, LATER) is None
+    assert await store.uploads.expire(LATER) == 1
+    assert await store.uploads.get(OURS, upload.id) == changed(upload, state=UploadState.EXPIRED)
+    assert list(await store.uploads.dead_parts(9)) == [part]
+
+
+async def test_a_cancelled_upload_stays_cancelled(store: Store) -> None:
+    upload = await store.uploads.add(an_upload())
+    assert await store.uploads.cancel(OURS, upload.id, START) == changed(upload, state=UploadState.CANCELLED)
+    assert await store.uploads.cancel(OURS, upload.id, START) is None
+    assert await store.uploads.expire(upload.expires_at) == 0
+    assert await store.uploads.cancel(OURS, UploadId("upload_no"), START) is None
+
+
+async def test_parts_count_against_the_bytes_of_their_project_until_the_file_does(store: Store) -> None:
+    quota = Quota(total_bytes=12)
+    upload = await store.uploads.add(an_upload())
+    part = a_part(upload, bytes=10)
+    assert await store.uploads.add_part(OURS, part, quota, 9, START)
+    with pytest.raises(QuotaExceeded):
+        await store.uploads.add_part(OURS, a_part(upload), quota, 9, START)
+    with pytest.raises(QuotaExceeded):
+        await store.files.add(a_file(bytes=3), quota)
+    assert await store.uploads.complete(OURS, upload.id, [part.id], a_file(bytes=10), quota, START) is not None
+    await store.files.add(a_file(bytes=2), quota)
+
+
+async def test_an_upload_that_finds_no_room_stays_pending(store: Store) -> None:
+    upload = await store.uploads.add(an_upload())
+    with pytest.raises(QuotaExceeded):
+        await store.uploads.complete(OURS, upload.id, [], a_file(), Quota(files=0), START)
+    assert await store.uploads.get(OURS, upload.id) == upload
+
+
+async def test_an_upload_under_one_key_is_created_once(store: Store) -> None:
+    first = await store.uploads.add(an_upload(), Once("key", "digest"))
+    assert await store.uploads.add(an_upload(), Once("key", "digest")) == first
+    await store.files.add(a_file(), ROOM, Once("key", "other"))  # another call has its own keys
+
+
+# Batches
+
+
+async def test_a_batch_is_read_back_as_it_was_added(store: Store) -> None:
+    key = a_key()
+    await store.keys.add(key)
+    file = await store.files.add(a_file(), ROOM)
+    batch = a_batch(key_id=key.id, form=Form.AZURE, input_file_id=file.id, metadata={"ä": "\u2028"}, deadline_at=None)
+    stored = await store.batches.add(batch, an_event(batch), ROOM)
+    assert stored == changed(batch, input_blob=file.blob)
+    assert await store.batches.get(OURS, batch.id) == stored
+    assert list(await store.batches.unended()) == [stored]
+
+
+async def test_a_batch_reads_only_a_living_file_of_its_own_project(store: Store) -> None:
+    theirs = await store.files.add(a_file(project=THEIRS), ROOM)
+    expired = await store.files.add(a_file(expires_at=START), ROOM)
+    for id in (theirs.id, expired.id, FileId("file-no")):
+        assert (await add_batch(store, input_file_id=id, input_blob="files/stolen")).input_blob is None
+
+
+async def test_a_batch_is_unknown_to_other_projects(store: Store) -> None:
+    batch = await add_batch(store)
+    assert await store.batches.get(THEIRS, batch.id) is None
+    assert await store.batches.list(THEIRS, Cursor(5, batch.id)) is None
+    moved = changed(batch, project=THEIRS).move(BatchState.CANCELLING, START)
+    assert not await store.batches.move(BatchState.VALIDATING, moved, an_event(moved))
+    page = await store.batches.list(THEIRS, Cursor(5))
+    assert page is not None
+    assert (list(page.rows), page.more) == ([], False)
+
+
+async def test_a_move_is_made_once_with_its_event(store: Store) -> None:
+    batch = await add_batch(store)
+    first, second = [batch.move(BatchState.CANCELLING, START + at) for at in (1, 2)]
+    moved = await asyncio.gather(
+        *(store.batches.move(BatchState.VALIDATING, each, an_event(each)) for each in (first, second))
+    )
+    assert moved == [True, False]
+    assert await store.batches.get(OURS, batch.id) == first
+    events = [event for _, event in await store.events.after(0, 9)]
+    assert [(event.kind, event.at) for event in events] == [
+        ("batch.validating", START),
+        ("batch.cancelling", START + 1),
+    ]
+
+
+@pytest.mark.parametrize("before", BatchState)
+async def test_only_moves_of_the_table_are_written(store: Store, before: BatchState) -> None:
+    batch = await add_batch(store)
+    for to in set(BatchState) - MOVES[before]:
+        with pytest.raises(ValueError, match="does not lead"):
+            await store.batches.move(before, changed(batch, state=to), an_event(batch))
+
+
+async def test_a_move_writes_what_came_with_it_but_not_the_counts(store: Store) -> None:
+    batch = await add_batch(store)
+    counts, usage = Counts(10, 3, 2, 1, 0), Usage(100, 20, 3, 4)
+    assert await store.batches.count(batch.id, counts, usage)
+    errors = (LineError(number=3, code="invalid_url", message="Ä", remedy="r", param="url", custom_id="x"),)
+    failed = changed(batch.move(BatchState.FAILED, LATER), errors=errors, error_count=7, model="m")
+    assert await store.batches.move(BatchState.VALIDATING, failed, an_event(failed))
+    assert await store.batches.get(OURS, batch.id) == changed(failed, counts=counts, usage=usage)
+
+
+async def test_result_files_are_published_with_the_end(store: Store) -> None:
+    batch = await add_batch(store)
+    for to in (BatchState.IN_PROGRESS, BatchState.FINALIZING):
+        moved = batch.move(to, LATER)
+        assert await store.batches.move(batch.state, moved, an_event(moved))
+        batch = moved
+    tries = [[a_file(purpose="batch_output") for _ in range(2)] for _ in range(2)]
+    ends = [
+        changed(batch.move(BatchState.COMPLETED, LATER), output_file_id=output.id, error_file_id=errors.id)
+        for output, errors in tries
+    ]
+    moved = [
+        await store.batches.move(BatchState.FINALIZING, end, an_event(end), files)
+        for end, files in zip(ends, tries, strict=True)
+    ]
+    assert moved == [True, False]
+    assert await store.batches.get(OURS, batch.id) == ends[0]
+    assert await everything(store, OURS) == tries[0][::-1]
+
+
+async def test_counts_of_an_ended_batch_stand(store: Store) -> None:
+    batch = await add_batch(store)
+    failed = batch.move(BatchState.FAILED, LATER)
+    await store.batches.move(BatchState.VALIDATING, failed, an_event(failed))
+    assert not await store.batches.count(batch.id, Counts(9, 9), Usage())
+    assert not await store.batches.count(BatchId("batch_no"), Counts(9, 9), Usage())
+    assert await store.batches.get(OURS, batch.id) == failed
+    assert list(await store.batches.unended()) == []
+
+
+@pytest.mark.parametrize("direction", Direction)
+async def test_pages_of_batches_hold_everything_once(store: Store, direction: Direction) -> None:
+    batches = [await add_batch(store, created_at=START + time) for time in (3, 3, 1, 2, 3)]
+    await add_batch(store, project=THEIRS)
+    seen, after, more = list[BatchId](), None, True
+    while more:
+        page = await store.batches.list(OURS, Cursor(2, after, direction))
+        assert page is not None
+        seen, after, more = [*seen, *(batch.id for batch in page.rows)], page.rows[-1].id, page.more
+    expected = [batches[place].id for place in (2, 3, 0, 1, 4)]
+    assert seen == (expected if direction is Direction.ASC else expected[::-1])
+
+
+@pytest.mark.parametrize(
+    ("where", "places"),
+    [
+        (BatchFilter(), [0, 1, 2]),
+        (BatchFilter(created_from=START + 1), [1, 2]),
+        (BatchFilter(created_until=START + 1), [0, 1]),
+        (BatchFilter(created_from=START + 1, created_until=START + 1), [1]),
+        (BatchFilter(states=frozenset({BatchState.FAILED})), [2]),
+        (BatchFilter(states=frozenset({BatchState.FAILED, BatchState.VALIDATING})), [0, 1, 2]),
+        (BatchFilter(states=frozenset()), []),
+    ],
+)
+async def test_a_filter_restricts_the_list(store: Store, where: BatchFilter, places: list[int]) -> None:
+    batches = [await add_batch(store, created_at=START + time) for time in range(3)]
+    failed = batches[2].move(BatchState.FAILED, LATER)
+    await store.batches.move(BatchState.VALIDATING, failed, an_event(failed))
+    page = await store.batches.list(OURS, Cursor(10, direction=Direction.ASC), where)
+    assert page is not None
+    assert [batch.id for batch in page.rows] == [batches[place].id for place in places]
+
+
+async def test_only_batches_that_have_not_ended_count_against_the_quota(store: Store) -> None:
+    quota = Quota(batches=1)
+    first = a_batch()
+    await store.batches.add(first, an_event(first), quota)
+    refused = a_batch()
+    with pytest.raises(QuotaExceeded):
+        await store.batches.add(refused, an_event(refused), quota)
+    theirs = a_batch(project=THEIRS)
+    await store.batches.add(theirs, an_event(theirs), quota)
+    failed = first.move(BatchState.FAILED, LATER)
+    await store.batches.move(BatchState.VALIDATING, failed, an_event(failed))
+    assert (await store.batches.add(refused, an_event(refused), quota)).id == refused.id
+
+
+async def test_a_batch_under_one_key_is_created_once_with_one_event(store: Store) -> None:
+    batches = [a_batch() for _ in range(5)]
+    made = await asyncio.gather(
+        *(store.batches.add(batch, an_event(batch), Quota(batches=1), Once("key", "digest")) for batch in batches)
+    )
+    assert {batch.id for batch in made} == {batches[0].id}
+    assert len(await store.events.after(0, 99)) == 1
+
+
+# Events
+
+
+async def test_events_are_numbered_and_read_on_from_a_number(store: Store) -> None:
+    ours = await add_batch(store)
+    theirs = await add_batch(store, project=THEIRS)
+    moved = ours.move(BatchState.IN_PROGRESS, LATER)
+    await store.batches.move(BatchState.VALIDATING, moved, an_event(moved))
+    events = await store.events.after(0, 99)
+    numbers = [number for number, _ in events]
+    assert numbers == sorted(set(numbers))
+    assert [event.batch_id for _, event in events] == [ours.id, theirs.id, ours.id]
+    assert list(await store.events.after(numbers[0], 1)) == [events[1]]
+    assert [event.kind for _, event in await store.events.after(0, 9, OURS)] == [
+        "batch.validating",
+        "batch.in_progress",
+    ]
+
+
+# Whatever comes
+
+
+_text = st.text(max_size=20)
+
+
+@given(id=_text, other=st.text(st.characters(categories=["Cs"]), min_size=1, max_size=3), number=st.integers())
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+async def test_any_id_and_number_is_answered(store: Store, id: str, other: str, number: int) -> None:
+    """What no database can hold is refused as the caller's mistake, not raised as ours."""
+    assert await store.files.get(OURS, FileId(id), START) is None
+    with pytest.raises(Invalid):
+        await store.files.get(OURS, FileId(other), START)
+    try:
+        page = await store.batches.list(OURS, Cursor(5), BatchFilter(created_from=number))
+    except Invalid:
+        assert not -(2**63) <= number < 2**63
+    else:
+        assert page is not None
+
+
+async def test_text_that_is_no_unicode_is_refused_in_a_batch(store: Store) -> None:
+    batch = a_batch(metadata={"a": "\ud800"})
+    with pytest.raises(Invalid):
+        await store.batches.add(batch, an_event(batch), ROOM)
+    assert list(await store.batches.unended()) == []
+
+
+async def test_a_forgotten_part_was_one_of_an_ended_upload(store: Store) -> None:
+    await store.uploads.forget_parts([PartId("part_no")])
+    assert msgspec.to_builtins(list(await store.uploads.dead_parts(5))) == []
