@@ -68,7 +68,7 @@ class _Known(Struct, gc=False):
 class _Frame(Struct, gc=False):
     """What stands before the id, between id and prompt, and after the prompt in lines of a plain shape.
 
-    `between` ends with the prompt's first byte, which tells its type.
+    `between` ends with the prompt's first byte, which tells its type, and `after` begins with its last.
     """
 
     known: _Known
@@ -137,7 +137,7 @@ class Lines:
         found = _id_text(line, len(frame.before))
         if found is None or not line.startswith(frame.between, found.end()):
             return None
-        prompt = line[found.end() + len(frame.between) - 1 : -len(frame.after)]
+        prompt = line[found.end() + len(frame.between) - 1 : len(line) - len(frame.after) + 1]
         try:
             _check_json(prompt)
             custom_id = found[0].decode()
@@ -266,7 +266,7 @@ def _frame(line: bytes, key: bytes, prompt: bytes, custom_id: str, known: _Known
     at = _value_of(line, NAMED)
     if not (at < start and line.startswith(named, at) and line.startswith(prompt, start)):
         return None
-    return _Frame(known, line[: at + 1], line[at + len(named) - 1 : start + 1], line[start + len(prompt) :])
+    return _Frame(known, line[: at + 1], line[at + len(named) - 1 : start + 1], line[start + len(prompt) - 1 :])
 
 
 def _body_seed(shape: bytes, keys: list[bytes], path: str) -> int:
