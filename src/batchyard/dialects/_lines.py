@@ -6,8 +6,9 @@ Most lines are right and much like each other, so reading has two ways with one 
 fields that matter in one typed pass, and looks at the line's *shape*: all of it but its id and its prompt. What is true
 of a shape (endpoint, model, sampling, that no key is repeated) is found once and remembered. Once lines of one shape
 follow each other, the next is first compared with the *frame* around the id and the prompt of the last one: where it
-fits, only these two are left to read. Whatever the quick way stumbles over goes to `_faults.explain`, which checks step by step, in the order that the OpenAI service uses, and says
-what is wrong first. Where that finds nothing, the line is as good as any other.
+fits, only these two are left to read. Whatever the quick way stumbles over goes to `_faults.explain`, which checks step
+by step, in the order that the OpenAI service uses, and says what is wrong first. Where that finds nothing, the line is
+as good as any other.
 
 Keys that appear twice are refused in the envelope and among the body's keys that we read, as programs disagree on which
 one counts. Deeper objects, and keys that only an engine reads, pass untouched.
