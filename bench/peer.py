@@ -255,7 +255,7 @@ def report(facts: dict[str, Any], whole: list[dict[str, Any]], killed: list[dict
             table(WHOLE_HEAD, summary_rows(whole)),
             "",
             "Answering is from the first answer to the last, seen in vLLM's progress bar and in Batchyard's journal; "
-            "the rest of the wall time is start and end. Memory is the sum over the process tree, shared pages and all.",
+            "the rest of the wall time is start and end. Memory is the sum over the process tree, with shared pages.",
             "",
             "After `kill -9` when half of the lines were answered, and the same command again:",
             "",

@@ -219,6 +219,7 @@ async def _answer(run: Run, parts: Parts, dialect: LineDialect, tally: Tally, st
             tally.stage = "running"
             requests = _requests(plan, reader, journal, dialect)
             await dispatch(requests, parts.engine, abilities, journal, run.dispatch, tally, stop, random=parts.random)
+            tally.engine_restarts = parts.engine.restarts
             await journal.flush()
         if _unanswered(plan, journal):
             return None
