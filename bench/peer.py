@@ -251,7 +251,7 @@ def report(facts: dict[str, Any], whole: list[dict[str, Any]], killed: list[dict
             table(WHOLE_HEAD, summary_rows(whole)),
             "",
             "Answering is from the first answer to the last, as vLLM's progress bar (every 5 s) and Batchyard's "
-            "journal show it; the rest is start and end. Memory is the sum over the process tree, shared pages and all.",
+            "journal show it; the rest is start and end. Memory is of the whole process tree, shared pages and all.",
             "",
             "After `kill -9` when half of the lines were seen answered, and the same command again. Kept is what the "
             "rerun does not ask again: vLLM writes its output at the end and begins anew.",
