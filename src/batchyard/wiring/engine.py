@@ -145,10 +145,8 @@ def _managed(program: str, options: RunOptions, names: Names, log_folder: str) -
         program=program,
         model=str(model_path(options.model)) if options.model == "demo" else options.model,
         log_folder=log_folder,
-        names=tuple(sorted(names.known or ())),
-        slots=options.slots,
-        context_tokens=options.context_tokens,
-        flags=tuple(flags),
+        names=tuple(dict.fromkeys((names.default or options.model, *sorted(names.known or ())))),
+        flags=tuple(flags),  # the slots and the context are among them
         patience=_patience(options),
     )
 
