@@ -6,7 +6,7 @@ STAMP := $(VENV)/.ready
 DEMO_STAMP := $(VENV)/.ready-demo
 DEMO_OUTPUT ?= demo-output.jsonl
 
-.PHONY: help setup demo test check format lint types imports docs wheel bench scale clean test-peer bench-peer
+.PHONY: help setup demo test check format lint types imports docs wheel bench scale serve clean test-peer bench-peer
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -35,6 +35,9 @@ $(DEMO_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 demo: $(DEMO_STAMP) ## answer 500 requests with the model in the package, and check the answers
 	$(BIN)/batchyard run-batch -i src/batchyard/demo/requests.jsonl -o $(DEMO_OUTPUT) --model demo --fresh
 	@$(BIN)/python -m batchyard.demo $(DEMO_OUTPUT)
+
+serve: $(DEMO_STAMP) ## serve the model in the package on http://127.0.0.1:8000
+	$(BIN)/batchyard serve --model demo
 
 test: $(STAMP) ## run all tests
 	$(BIN)/python -m pytest -q -n 2
