@@ -60,7 +60,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--full", action="store_true", help="the sizes of the goals")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each tool, taking turns")
     parser.add_argument("--folder", help="where the files go (default: the temporary folder)")
-    parser.add_argument("--results", default=str(HERE / "results" / "local"), help="where the tables go")
+    parser.add_argument("--results", default=str(HERE / "results"), help="where the tables go")
     return parser.parse_args()
 
 
