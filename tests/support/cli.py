@@ -43,6 +43,12 @@ class Running:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def said(self) -> str:
+        """What stood on standard error until now."""
+        with self._heard:
+            return self._said
+
     def wait_for(self, text: str, timeout: float = TIMEOUT_SECONDS) -> None:
         """Return once the text stood on standard error; fail with all that was said where it never does."""
         with self._heard:

@@ -14,6 +14,7 @@ from batchyard.cli.doctor import doctor
 from batchyard.cli.exits import EPILOGUE
 from batchyard.cli.options import LenientCommand, PanelledCommand
 from batchyard.cli.run_batch import run_batch
+from batchyard.cli.serve import serve
 from batchyard.cli.validate import validate
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -49,6 +50,7 @@ _RUN = "A file of requests in, a file of results out."
 app.command("run-batch", cls=LenientCommand, epilog=EPILOGUE, short_help=_RUN)(run_batch)
 app.command("run", cls=LenientCommand, epilog=EPILOGUE, short_help="The same as run-batch.")(run_batch)
 app.command("validate", cls=PanelledCommand, short_help="The checks of a run, without the run.")(validate)
+app.command("serve", cls=PanelledCommand, short_help="Files, batches and models over HTTP.")(serve)
 app.command("doctor", cls=PanelledCommand, short_help="What this machine has and what is wrong.")(doctor)
 app.command("completion", cls=PanelledCommand, short_help="Teach your shell our commands.")(completion)
 

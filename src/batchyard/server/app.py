@@ -1,0 +1,31 @@
+"""All doors, put together."""
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from batchyard.domain.errors import BatchyardError
+from batchyard.server.house import House
+from batchyard.server.http import health
+from batchyard.server.http.openai import batches, files, inference, models, uploads
+from batchyard.server.middleware import Threshold
+from batchyard.server.replies import refuse_error, refuse_route
+
+
+def build_app(house: House) -> Starlette:
+    """The ASGI application of a house. Paths reach its routes without their prefixes (`paths.address`)."""
+    app = Starlette(
+        routes=[
+            *health.ROUTES,
+            *files.ROUTES,
+            *batches.ROUTES,
+            *uploads.ROUTES,
+            *models.ROUTES,
+            *inference.ROUTES,
+        ],
+        middleware=[Middleware(Threshold, house=house)],
+        exception_handlers={BatchyardError: refuse_error, HTTPException: refuse_route},
+    )
+    app.router.redirect_slashes = False
+    app.state.house = house
+    return app

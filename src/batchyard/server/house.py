@@ -1,0 +1,50 @@
+"""What stands behind the doors: the services and engines that their calls go to."""
+
+import random
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+from starlette.requests import Request
+
+from batchyard.clock import Clock
+from batchyard.server.interactive import Interactive
+from batchyard.server.models import Models
+from batchyard.service.access import Access
+from batchyard.service.batches import Batches
+from batchyard.service.files import Files
+from batchyard.service.uploads import Uploads
+from batchyard.telemetry.metrics import Metrics
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """How much one call may carry. `inference_bytes` bounds one request to a model, images and all."""
+
+    inference_bytes: int = 32 << 20
+    call_bytes: int = 1 << 20
+    json_depth: int = 128
+
+
+@dataclass(kw_only=True)
+class House:
+    """One server's rooms. `ready` is None while it takes work, otherwise why it does not."""
+
+    access: Access
+    files: Files
+    uploads: Uploads
+    batches: Batches
+    models: Models
+    interactive: Interactive
+    metrics: Metrics
+    ids: random.Random
+    clock: Clock
+    limits: Limits = field(default_factory=Limits)
+    ready: str | None = None
+
+    def new_id(self, prefix: str) -> str:
+        """A fresh id: the prefix and 32 hexadecimal digits."""
+        return f"{prefix}{self.ids.getrandbits(128):032x}"
+
+
+def house_of(request: Request) -> House:
+    """The house that a request came to."""
+    return request.app.state.house

@@ -1,0 +1,1 @@
+"""The OpenAI wire over HTTP, with Azure's paths."""

@@ -1,0 +1,127 @@
+"""`/v1/files`: sending, listing, reading and deleting files."""
+
+from contextlib import aclosing
+from email.utils import formatdate
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from batchyard.dialects.openai_calls import form_expiry, list_call
+from batchyard.dialects.openai_objects import deleted_file, file_object, page
+from batchyard.domain.batch import Form as Habits
+from batchyard.domain.file import File
+from batchyard.server.access import caller_of
+from batchyard.server.form import Form
+from batchyard.server.house import house_of
+from batchyard.server.ranges import span, unchanged
+from batchyard.server.replies import reply
+from batchyard.server.send import Bytes
+from batchyard.server.visit import visit_of
+
+
+async def create_file(request: Request) -> Response:
+    """Keep a file while it arrives; its purpose may come behind its bytes."""
+    caller = await caller_of(request)
+    house = house_of(request)
+    form = Form(request, "file")
+    async with house.files.receive(caller, size_bytes=form.announced_bytes) as receiving:
+        async with aclosing(form.file()) as pieces:
+            async for piece in pieces:
+                await receiving.write(piece)
+        file = await receiving.keep(
+            form.filename,
+            form.fields.get("purpose"),
+            form_expiry(form.fields),
+            idempotency_key=request.headers.get("idempotency-key"),
+        )
+    house.metrics.upload_bytes.inc(file.bytes)
+    return _created(request, file)
+
+
+async def list_files(request: Request) -> Response:
+    """A page of the project's files, results too."""
+    caller = await caller_of(request)
+    call = list_call(request.query_params)
+    files = await house_of(request).files.list(
+        caller,
+        after=call.after,
+        limit=call.limit,
+        direction=call.direction,
+        purpose=request.query_params.get("purpose"),
+    )
+    return reply(page([file_object(file) for file in files.rows], more=files.more))
+
+
+async def get_file(request: Request) -> Response:
+    """One file."""
+    caller = await caller_of(request)
+    return reply(file_object(await house_of(request).files.get(caller, request.path_params["id"])))
+
+
+async def delete_file(request: Request) -> Response:
+    """Delete a file. The body that some clients announce is not read."""
+    caller = await caller_of(request)
+    file = await house_of(request).files.delete(caller, request.path_params["id"])
+    return reply(deleted_file(file.id))
+
+
+async def get_content(request: Request) -> Response:
+    """A file's bytes: whole, or the range that was asked for."""
+    caller = await caller_of(request)
+    content = await house_of(request).files.content(caller, request.path_params["id"])
+    file, headers = content.file, _content_headers(content.file)
+    if unchanged(request.headers, headers["etag"]):
+        return Response(None, 304, headers)
+    part = span(request.headers, file.bytes, headers["etag"])
+    if part is None:
+        return _outside(file)
+    if part.partial:
+        headers["content-range"] = f"bytes {part.start}-{part.end - 1}/{file.bytes}"
+    status = 206 if part.partial else 200
+    return Bytes(lambda: content.read(part.start, part.end), part.end - part.start, status, headers)
+
+
+def _created(request: Request, file: File) -> Response:
+    if visit_of(request).form is not Habits.AZURE:
+        return reply(file_object(file))
+    response = reply(file_object(file), 201)
+    response.headers["location"] = str(request.url.replace(path=f"{visit_of(request).path.rstrip('/')}/{file.id}"))
+    return response
+
+
+def _content_headers(file: File) -> dict[str, str]:
+    return {
+        "accept-ranges": "bytes",
+        "cache-control": "private, no-cache",
+        "content-disposition": f"attachment; filename*=UTF-8''{quote(file.filename, safe='')}",
+        "etag": f'"{file.sha256}"',
+        "last-modified": formatdate(file.created_at, usegmt=True),
+        "x-content-type-options": "nosniff",
+    }
+
+
+def _outside(file: File) -> Response:
+    response = reply(
+        {
+            "error": {
+                "message": f"The file has {file.bytes} bytes; the range lies outside of them.",
+                "type": "invalid_request_error",
+                "param": None,
+                "code": "invalid_range",
+            }
+        },
+        416,
+    )
+    response.headers["content-range"] = f"bytes */{file.bytes}"
+    return response
+
+
+ROUTES = [
+    Route("/files", create_file, methods=["POST"]),
+    Route("/files", list_files),
+    Route("/files/{id}/content", get_content),
+    Route("/files/{id}", get_file),
+    Route("/files/{id}", delete_file, methods=["DELETE"]),
+]

@@ -1,0 +1,78 @@
+"""The calls that a model answers at once: chat, completions, embeddings, responses, score, rerank."""
+
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from batchyard.dialects import openai_inference as wire
+from batchyard.dialects.openai_stream import STREAMED, stream
+from batchyard.domain.access import Action
+from batchyard.domain.errors import Invalid, Unavailable
+from batchyard.domain.result import Failure, Reply
+from batchyard.server.access import caller_of
+from batchyard.server.body import read_body
+from batchyard.server.house import House, house_of
+from batchyard.server.models import Model
+from batchyard.server.paths import MODEL_CALLS
+from batchyard.server.replies import JSON, refuse
+from batchyard.server.visit import visit_of
+from batchyard.service.access import require
+
+EVENTS = "text/event-stream"
+
+
+def door(endpoint: str) -> Callable[[Request], Awaitable[Response]]:
+    """The door of one endpoint, by its canonical path."""
+
+    async def infer(request: Request) -> Response:
+        require(await caller_of(request), Action.USE_MODELS)
+        house = house_of(request)
+        call = await _read(request, house, endpoint)
+        model = _model(house, call.model, endpoint)
+        body = call.body if model.asked_as == call.model else wire.named(call.body, model.asked_as)
+        call_id = visit_of(request).id
+        reply = await house.interactive.ask(model, endpoint, body, call_id=call_id, receive=request.receive)
+        return _answer(endpoint, call, reply)
+
+    return infer
+
+
+async def _read(request: Request, house: House, endpoint: str) -> wire.Call:
+    body = await read_body(request, house.limits.inference_bytes)
+    call = wire.read_call(endpoint, body, model=visit_of(request).address.model, depth=house.limits.json_depth)
+    if call.stream and endpoint not in STREAMED:
+        raise Invalid(f"Streaming is not supported for {endpoint}.", reason="invalid_value", param="stream")
+    return call
+
+
+def _model(house: House, name: str, endpoint: str) -> Model:
+    if house.ready is not None:
+        raise Unavailable(f"The server takes no work now: {house.ready}.", remedy="Try again in a moment.")
+    model = house.models.find(name)
+    if endpoint not in model.abilities.endpoints:
+        served = ", ".join(sorted(model.abilities.endpoints))
+        raise Invalid(
+            f"The model '{name}' does not serve {endpoint}.", reason="unsupported", param="model",
+            remedy=f"It serves: {served}.",
+        )  # fmt: skip
+    return model
+
+
+def _answer(endpoint: str, call: wire.Call, reply: Reply) -> Response:
+    if isinstance(reply, Failure):
+        return refuse(wire.refused(reply))
+    if reply.status in (401, 403, 407):
+        return refuse(wire.refused_upstream(reply.status))
+    body = wire.body_of(reply, call)
+    if reply.ok and call.stream:
+        events = stream(endpoint, body, include_usage=call.include_usage)
+        return Response(events, headers={"cache-control": "no-cache"}, media_type=EVENTS)
+    response = Response(body, reply.status, media_type=JSON)
+    if reply.retry_after_seconds is not None:
+        response.headers["retry-after"] = f"{reply.retry_after_seconds:g}"
+    return response
+
+
+ROUTES = [Route(path, door("/v1" + path), methods=["POST"]) for path in MODEL_CALLS]

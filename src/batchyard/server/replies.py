@@ -1,0 +1,42 @@
+"""What a door answers: JSON bytes, and refusals with the headers that clients act on."""
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from batchyard.dialects.openai_errors import Refusal, refusal, unknown_url, wrong_method
+from batchyard.server.visit import visit_of
+
+JSON = "application/json"
+
+
+def reply(value: object, status: int = 200) -> Response:
+    """A JSON answer."""
+    return Response(msgspec.json.encode(value), status, media_type=JSON)
+
+
+def refuse(refused: Refusal) -> Response:
+    """An error answer."""
+    headers: dict[str, str] = {}
+    if refused.heals is not None:
+        headers["x-should-retry"] = "true" if refused.heals else "false"
+    if refused.retry_after_seconds is not None:
+        headers["retry-after"] = f"{refused.retry_after_seconds:g}"
+    return Response(refused.body, refused.status, headers, JSON)
+
+
+async def refuse_error(request: Request, error: Exception) -> Response:
+    """The answer to a call that raised an error of our tree."""
+    return refuse(refusal(error, visit_of(request).form))
+
+
+async def refuse_route(request: Request, error: Exception) -> Response:
+    """The answer where no route takes the call: an unknown path, or another method than it takes."""
+    assert isinstance(error, HTTPException)
+    visit = visit_of(request)
+    if error.status_code == 405:
+        response = refuse(wrong_method(request.method, visit.path))
+        response.headers.update(error.headers or {})
+        return response
+    return refuse(unknown_url(request.method, visit.path, visit.form))

@@ -1,0 +1,34 @@
+"""One call's passage through the doors: what is known of it before any door reads it."""
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.types import Scope
+
+from batchyard.domain.batch import Form
+from batchyard.server.paths import Address
+
+
+@dataclass(slots=True)
+class Visit:
+    """A call's id, as its answer's `x-request-id` says it, and where it was addressed."""
+
+    id: str
+    address: Address
+    path: str
+
+    @property
+    def form(self) -> Form:
+        return self.address.form
+
+
+def begin(scope: Scope, visit: Visit) -> None:
+    """Note the visit in the scope, and send the call on under its plain path."""
+    scope["visit"] = visit
+    scope["path"] = visit.address.path
+    scope["raw_path"] = visit.address.path.encode()
+
+
+def visit_of(request: Request) -> Visit:
+    """The visit of a request."""
+    return request.scope["visit"]
