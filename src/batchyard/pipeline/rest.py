@@ -1,0 +1,39 @@
+"""What is left of a planned run: lines without a result, to be asked, or to be given up."""
+
+import asyncio
+from collections.abc import Iterator
+
+from batchyard.dialect import LineDialect
+from batchyard.domain.request import Request
+from batchyard.domain.result import Failure, Outcome, Result
+from batchyard.pipeline.folder import Opened
+
+GIVEN_UP_AT_ONCE = 256
+
+
+def is_left(run: Opened) -> bool:
+    """Whether a line is left that an engine must answer; followers take their leader's answer."""
+    return run.journal.recorded.lines < run.plan.lines - run.plan.followers
+
+
+def requests(run: Opened, dialect: LineDialect) -> Iterator[Request]:
+    """The requests that have no result yet, in the order of the plan, read as they are needed."""
+    outcomes = run.journal.outcomes()
+    for place, entry in run.plan.entries():
+        if outcomes[place] == Outcome.PENDING and entry.leader < 0 and not entry.flags:
+            yield dialect.request(place, run.reader.line(entry))
+
+
+async def give_up(run: Opened, dialect: LineDialect, outcome: Outcome, failure: Failure) -> None:
+    """Record that no line without a result will run any more; durable when this returns.
+
+    Nothing may be under way, and every result must be durable.
+    """
+    outcomes, journal = run.journal.outcomes(), run.journal
+    for count, (place, entry) in enumerate(run.plan.entries()):
+        if count % GIVEN_UP_AT_ONCE == 0:
+            await asyncio.sleep(0)  # others want to be served, too
+        if outcomes[place] == Outcome.PENDING and entry.leader < 0:
+            journal.append(Result(place, dialect.custom_id(run.reader.line(entry)), outcome, failure, attempts=0))
+            await journal.room()
+    await journal.flush()
