@@ -48,6 +48,7 @@ class DispatchSettings(Struct, frozen=True, kw_only=True):
 
 
 MAX_LINE_BYTES = 256 << 20
+"""A longer line is refused without being read whole; large images fit as base64."""
 
 
 class EngineFlag(Struct, frozen=True):
@@ -83,8 +84,7 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     understands, in the user's order. `engine_start_seconds` is how long an engine may take to become ready.
 
     `fresh` starts over; otherwise a run goes on where an earlier one with the same input stopped. `dedupe` asks once
-    what several lines ask in the same words, where an answer is a function of its request. `multimodal_output` adds
-    FastDeploy's field of that name to its answers.
+    what several lines ask in the same words, where an answer is a function of its request.
     """
 
     input: str
@@ -113,6 +113,5 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     order: Order = Order.INPUT
     dedupe: bool = True
     fresh: bool = False
-    multimodal_output: bool = False
     max_line_bytes: int = MAX_LINE_BYTES
     dispatch: DispatchSettings = DispatchSettings()

@@ -20,7 +20,7 @@ MANAGED = frozenset({"vllm", "sglang", "fastdeploy", "llama-server"})
 
 
 HEEDED: Mapping[str, frozenset[str]] = {
-    "llamacpp": frozenset({"--max-num-seqs", "--max-model-len"}),
+    "llamacpp": frozenset({"--max-num-seqs", "--max-model-len", "--chat-template", "--default-chat-template-kwargs"}),
     "openvino": frozenset({"--max-num-seqs", "--max-model-len"}),
     "embedded": frozenset({"--max-num-seqs", "--max-model-len"}),
     "echo": frozenset({"--max-num-seqs"}),
@@ -53,6 +53,7 @@ USES: Mapping[str, Use] = {
     "--url": Use.NOTHING,
     "--workers": Use.NOTHING,
     "--enable-metrics": Use.IGNORED,
+    "--enable-mm-output": Use.IGNORED,
     "--max-num-queued-reqs": Use.IGNORED,
     "--max-num-queued-tokens": Use.IGNORED,
     "--max-log-len": Use.IGNORED,

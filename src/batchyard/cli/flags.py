@@ -211,10 +211,6 @@ EngineStart = Annotated[
         metavar="SECONDS",
     ),
 ]
-MultimodalOutput = Annotated[
-    bool, typer.Option("--enable-mm-output", help="FastDeploy's multimodal_content in answers.", hidden=True)
-]
-
 CompatWith = Annotated[
     Compat,
     typer.Option(

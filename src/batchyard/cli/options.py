@@ -73,7 +73,7 @@ def foreign_flags(ctx: typer.Context) -> tuple[EngineFlag, ...]:
 def run_options(params: Mapping[str, Any], foreign: tuple[EngineFlag, ...]) -> RunOptions:
     """Everything the run needs to know, from the parser's parameters."""
     same = ("model", "engine", "mmproj", "compat", "slots", "threads", "chat_template", "template_arguments", "seed")
-    taken = {name: params[name] for name in (*same, "on_invalid_line", "order", "dedupe", "fresh", "multimodal_output")}
+    taken = {name: params[name] for name in (*same, "on_invalid_line", "order", "dedupe", "fresh")}
     return RunOptions(
         **taken,
         input=params["input_file"],

@@ -35,7 +35,6 @@ def run_batch(
     retries: flags.Retries = 5,
     request_timeout: flags.RequestTimeout = 600.0,
     fresh: flags.Fresh = False,
-    multimodal_output: flags.MultimodalOutput = False,
     output_tmp_dir: flags.OutputTmpDir = None,
     run_dir: flags.RunDir = None,
     progress: flags.ShowProgress = flags.Progress.AUTO,

@@ -76,6 +76,12 @@ def wrong_method(method: str, path: str) -> Refusal:
     return Refusal(405, envelope(f"{path} does not take {method}.", _INVALID, None, None))
 
 
+def outside(size: int) -> Refusal:
+    """A range that no byte of the file lies in."""
+    message = f"The file has {size} bytes; the range lies outside of them."
+    return Refusal(416, envelope(message, _INVALID, None, "invalid_range"))
+
+
 def envelope(message: str, kind: str, param: str | None, word: str | None) -> bytes:
     """The error object of the wire."""
     return msgspec.json.encode({"error": {"message": message, "type": kind, "param": param, "code": word}})

@@ -103,7 +103,10 @@ def _usage(usage: object) -> Json | None:
     given, made = chat.get("prompt_tokens") or 0, chat.get("completion_tokens") or 0
     return {
         "input_tokens": given,
-        "input_tokens_details": {"cached_tokens": _detail(chat, "prompt_tokens_details", "cached_tokens")},
+        "input_tokens_details": {
+            "cached_tokens": _detail(chat, "prompt_tokens_details", "cached_tokens"),
+            "cache_write_tokens": 0,
+        },
         "output_tokens": made,
         "output_tokens_details": {"reasoning_tokens": _detail(chat, "completion_tokens_details", "reasoning_tokens")},
         "total_tokens": chat.get("total_tokens") or given + made,

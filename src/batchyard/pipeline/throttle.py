@@ -9,7 +9,10 @@ from batchyard.domain.result import Answer, Failure, Fault, Reply
 from batchyard.pipeline.pacing import Pacing
 from batchyard.pipeline.tally import Tally
 from batchyard.policy.pace import Pace
-from batchyard.policy.retry import REQUEST_TIMEOUT, down_pause, is_overload, is_used_up, wait_for
+from batchyard.policy.retry import ALONE_AFTER_CRASHES, REQUEST_TIMEOUT, down_pause, is_overload, is_used_up, wait_for
+
+CRASHES_BEFORE_GIVING_UP = 20
+"""Attempts that crash one after another, on top of those of a full engine going down twice."""
 
 
 class Throttle:
@@ -35,6 +38,7 @@ class Throttle:
         self._overloads = 0  # in a row, with no success between them
         self._down_since: float | None = None
         self._looks = 0  # for the engine, since it is down
+        self._crashes = 0  # attempts in a row that a crash ended, with no answer between them
         self.hold_until = 0.0
         self.allowed = tally.limit = pace.limit
 
@@ -44,7 +48,7 @@ class Throttle:
 
     def served(self, now: float) -> None:
         """The engine did its work: it is there, and not too full."""
-        self._overloads = 0
+        self._overloads = self._crashes = 0
         if self._down_since is not None:
             self._reached()
         if self._pacing.answered(now, self._tally.inflight):
@@ -57,6 +61,8 @@ class Throttle:
         """
         if is_used_up(reply):
             raise _used_up()
+        if isinstance(reply, Failure) and reply.fault is Fault.CRASHED:
+            self._crashed(reply)
         if isinstance(reply, Failure) and reply.fault is Fault.DOWN:
             self._unreachable(reply, now)
         elif is_overload(reply):
@@ -65,6 +71,12 @@ class Throttle:
             self.served(now)
         elif self._down_since is not None:
             self._reached()
+
+    def _crashed(self, reply: Failure) -> None:
+        """A line that kills the engine is found out alone; an engine that dies of every line is of no use at all."""
+        self._crashes += 1
+        if self._crashes >= CRASHES_BEFORE_GIVING_UP + ALONE_AFTER_CRASHES * self._pacing.limit:
+            raise _useless(reply, self._crashes)
 
     def _overloaded(self, reply: Reply, attempt: int, now: float) -> None:
         """Less at once from now on, and nothing for a while: for longer while nothing at all gets through."""
@@ -117,4 +129,11 @@ def _used_up() -> Unavailable:
     return Unavailable(
         "The upstream says that its quota is used up (insufficient_quota).",
         remedy="All answers so far are kept: mend that with the provider and run the same command again to go on.",
+    )
+
+
+def _useless(reply: Failure, crashes: int) -> Unavailable:
+    return Unavailable(
+        f"The engine starts but crashes on every line: {crashes} attempts in a row ended so. {reply.message}",
+        remedy="All answers so far are kept: try another engine or fewer slots; the same command goes on.",
     )

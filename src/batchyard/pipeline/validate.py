@@ -11,6 +11,7 @@ from itertools import islice
 from msgspec import Struct, field
 from xxhash import xxh3_64_intdigest, xxh3_128
 
+from batchyard.config import MAX_LINE_BYTES
 from batchyard.dialect import LineDialect
 from batchyard.disk import Disk, Handle
 from batchyard.domain.line import Line, LineError
@@ -21,7 +22,6 @@ from batchyard.pipeline.spill import BUCKET, KEY, Spill
 
 __all__ = ["Reader", "Verdict", "line_errors", "refusal", "validate"]
 
-MOST_LINE_BYTES = 100_000_000
 PROGRESS_BYTES = 8 << 20
 PROGRESS_PAIRS = 1 << 14
 TOLD_ERRORS = 1000
@@ -69,7 +69,7 @@ def validate(
     *,
     dedupe: bool,
     on_progress: OnProgress,
-    max_line_bytes: int = MOST_LINE_BYTES,
+    max_line_bytes: int = MAX_LINE_BYTES,
 ) -> Verdict:
     """Check a file and write its plan. Blocks. Wrong lines are no error of the call: the verdict counts them.
 

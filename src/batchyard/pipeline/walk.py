@@ -15,7 +15,7 @@ from random import Random
 from msgspec import Struct, structs
 
 from batchyard.clock import Clock
-from batchyard.config import DispatchSettings, OnInvalidLine, Order
+from batchyard.config import MAX_LINE_BYTES, DispatchSettings, OnInvalidLine, Order
 from batchyard.dialect import LineDialect
 from batchyard.disk import Disk
 from batchyard.domain.errors import BadLines, Unavailable
@@ -47,7 +47,7 @@ class Run(Struct, frozen=True, kw_only=True):
     order: Order = Order.INPUT
     on_invalid_line: OnInvalidLine = OnInvalidLine.ABORT
     dedupe: bool = True
-    max_line_bytes: int = 100_000_000
+    max_line_bytes: int = MAX_LINE_BYTES
     dispatch: DispatchSettings = DispatchSettings()
 
 

@@ -98,11 +98,14 @@ class Multipart:
 
     def _until_delimiter(self, data: bytes) -> tuple[bytes, bytes, bool]:
         """What comes before a delimiter, the rest behind it, whether there is one. Keeps back what may begin one."""
-        found = data.find(self._delimiter)
+        start = data.find(b"\r")  # one byte is found ten times as fast as several
+        if start < 0:
+            return data, b"", False
+        found = data.find(self._delimiter, start)
         if found >= 0:
             self._state = _State.DELIMITED
             return data[:found], data[found + len(self._delimiter) :], True
-        start = data.find(b"\r", max(0, len(data) - len(self._delimiter) + 1))
+        start = data.find(b"\r", max(start, len(data) - len(self._delimiter) + 1))
         while start >= 0 and not self._delimiter.startswith(data[start:]):
             start = data.find(b"\r", start + 1)
         if start < 0:

@@ -1,7 +1,9 @@
 """The engine of a run, opened but not started."""
 
 import os
+from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
 from batchyard.config import RunOptions
@@ -30,7 +32,12 @@ def engine_of(options: RunOptions, log_folder: str) -> Chosen:
     return Chosen(
         engine=Translating(_open(name, options, names, log_folder), AS_CHAT),
         names=names,
-        settings={"model": _model_setting(options), "engine": options.engine},
+        settings={
+            "model": _model_setting(options),
+            "engine": options.engine,
+            "chat template": _chat_template(options) or "the model's own",
+            "template arguments": options.template_arguments or "none",
+        },
     )
 
 
@@ -70,13 +77,7 @@ def _http(options: RunOptions) -> http.Config:
     config = http.Config(urls=options.upstreams, api_key=key, api_key_name=key_name, model=options.model)
     if options.engine_start_seconds is None:
         return config
-    return http.Config(
-        urls=config.urls,
-        api_key=key,
-        api_key_name=key_name,
-        model=options.model,
-        start_timeout_seconds=options.engine_start_seconds,
-    )
+    return msgspec.structs.replace(config, start_timeout_seconds=options.engine_start_seconds)
 
 
 def _llamacpp(options: RunOptions) -> llamacpp.Config:
@@ -86,7 +87,36 @@ def _llamacpp(options: RunOptions) -> llamacpp.Config:
         slots=options.slots,
         context_tokens_per_slot=options.context_tokens,
         threads=options.threads,
+        chat_template=_chat_template(options),
+        template_arguments=_template_arguments(options),
     )
+
+
+def _chat_template(options: RunOptions) -> str | None:
+    """The template itself, or the text of the file that is named."""
+    given = options.chat_template
+    if given is None or "{" in given:
+        return given
+    try:
+        return Path(given).read_text(encoding="utf-8")
+    except OSError as error:
+        raise Invalid(
+            f"The chat template {given} cannot be read: {error.strerror}.",
+            remedy="Give the path of a Jinja file, or the template itself.",
+        ) from error
+
+
+def _template_arguments(options: RunOptions) -> dict[str, str]:
+    """Each value as JSON, as llama.cpp wants it."""
+    if options.template_arguments is None:
+        return {}
+    try:
+        given = msgspec.json.decode(options.template_arguments, type=dict[str, msgspec.Raw])
+    except msgspec.DecodeError as error:
+        raise Invalid(
+            f"The template's arguments are no JSON object: {error}.", remedy='Write {"name": value}.'
+        ) from error
+    return {name: bytes(value).decode() for name, value in given.items()}
 
 
 def _openvino(options: RunOptions) -> openvino.Config:
@@ -113,5 +143,7 @@ def _managed(program: str, options: RunOptions, names: Names, log_folder: str) -
         model=str(model_path(options.model)) if options.model == "demo" else options.model,
         log_folder=log_folder,
         names=tuple(sorted(names.known or ())),
+        slots=options.slots,
+        context_tokens=options.context_tokens,
         flags=tuple(flags),
     )

@@ -51,7 +51,8 @@ def engine_name(options: RunOptions) -> str:
         )
     path = model_path(options.model)
     if path.is_file():
-        return "embedded" if openvino.can_load(str(path)) is None and not has_eyes(options) else "llamacpp"
+        needs_llamacpp = has_eyes(options) or options.chat_template or options.template_arguments
+        return "llamacpp" if needs_llamacpp or openvino.can_load(str(path)) is not None else "embedded"
     if (path / "openvino_model.xml").is_file():
         return "openvino"
     for program in PROGRAMS:

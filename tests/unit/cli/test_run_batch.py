@@ -83,7 +83,7 @@ def test_every_flag_arrives(shell: Shell) -> None:
         " --api-key-env KEY --slots 4 --max-model-len 32K --threads 2 --chat-template t.jinja --seed 7"
         " --chat-template-kwargs.enable_thinking false --engine-start-timeout 90 --compat vllm"
         " --on-invalid-line error-line --order completion --no-dedupe --max-inflight 9 --retries 1"
-        " --request-timeout 2.5 --fresh --error-file e.jsonl --run-dir r --output-tmp-dir t --enable-mm-output"
+        " --request-timeout 2.5 --fresh --error-file e.jsonl --run-dir r --output-tmp-dir t"
     )
     assert (options.model, options.served_names, options.engine) == ("m.gguf", ("a", "b"), "openvino")
     assert options.upstreams == ("http://h/v1", "http://i/v1") and options.api_key_env == "KEY"
@@ -91,7 +91,7 @@ def test_every_flag_arrives(shell: Shell) -> None:
     assert (options.chat_template, options.template_arguments) == ("t.jinja", '{"enable_thinking": false}')
     assert options.engine_start_seconds == 90 and options.compat is Compat.VLLM
     assert options.on_invalid_line is OnInvalidLine.ERROR_LINE and options.order is Order.COMPLETION
-    assert not options.dedupe and options.fresh and options.multimodal_output
+    assert not options.dedupe and options.fresh
     sent = options.dispatch
     assert (sent.max_inflight, sent.retries, sent.request_timeout_seconds) == (9, 1, 2.5)
     assert (options.errors, options.run_folder, options.staging_folder) == ("e.jsonl", "r", "t")

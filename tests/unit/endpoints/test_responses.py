@@ -152,7 +152,7 @@ def test_an_answer_becomes_a_response_with_its_usage() -> None:
     ]
     assert response["usage"] == {
         "input_tokens": 14,
-        "input_tokens_details": {"cached_tokens": 8},
+        "input_tokens_details": {"cached_tokens": 8, "cache_write_tokens": 0},
         "output_tokens": 2,
         "output_tokens_details": {"reasoning_tokens": 1},
         "total_tokens": 16,

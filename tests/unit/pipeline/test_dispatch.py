@@ -165,6 +165,19 @@ def test_a_quota_that_is_used_up_ends_the_run_and_keeps_the_lines() -> None:
     assert not [result for result in run.journal.results.values() if result.outcome is not Outcome.SUCCEEDED]
 
 
+def test_an_engine_that_dies_of_every_line_ends_the_run() -> None:
+    run = Run(lambda line, _: OK if line < 5 else Failure("engine_crashed", "gone", Fault.CRASHED), lines=5000)
+    with pytest.raises(Unavailable, match="crashes on every line"):
+        run.done()
+    assert run.outcomes.count(Outcome.SUCCEEDED) == 5
+    assert run.outcomes.count(Outcome.ERRORED) < 20
+
+
+def test_a_few_lines_that_kill_the_engine_end_alone_and_the_rest_is_answered() -> None:
+    run = Run(lambda line, _: Failure("x", "gone", Fault.CRASHED) if line % 100 == 7 else OK, lines=1000).done()
+    assert run.outcomes.count(Outcome.ERRORED) == 10
+
+
 def test_a_line_that_waits_holds_no_slot() -> None:
     """One slot, one line that must wait for a minute: the others go meanwhile."""
     busy = Failure("connection_lost", "x", Fault.LOST, retry_after_seconds=60.0)

@@ -8,7 +8,8 @@ class Config(Struct, frozen=True, kw_only=True):
 
     `mmproj_path` is the model's vision tower, where it has one. `names` are the model names that it answers to; none
     means any. None lets the machine decide: `slots` (requests worked on at once), `context_tokens_per_slot`, `threads`,
-    and `embedding` (whether it turns text into vectors instead of writing: the file says so itself).
+    and `embedding` (whether it turns text into vectors instead of writing: the file says so itself). `chat_template`
+    is a Jinja template in place of the model's own, `template_arguments` what it is given beside the messages.
     """
 
     model_path: str
@@ -18,3 +19,5 @@ class Config(Struct, frozen=True, kw_only=True):
     context_tokens_per_slot: int | None = None
     threads: int | None = None
     embedding: bool | None = None
+    chat_template: str | None = None
+    template_arguments: dict[str, str] = {}

@@ -90,6 +90,10 @@ def _parameters(xllamacpp: Any, config: Config, chosen: Size) -> Any:
     parameters.model.path = config.model_path
     if config.mmproj_path is not None:
         parameters.mmproj.path = config.mmproj_path
+    if config.chat_template is not None:
+        parameters.chat_template = config.chat_template
+    if config.template_arguments:
+        parameters.default_template_kwargs = config.template_arguments
     parameters.n_parallel = chosen.slots
     parameters.n_ctx = chosen.all_tokens
     parameters.cpuparams.n_threads = chosen.threads

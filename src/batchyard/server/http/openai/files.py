@@ -9,14 +9,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from batchyard.dialects.openai_calls import form_expiry, list_call
+from batchyard.dialects.openai_errors import outside
 from batchyard.dialects.openai_objects import deleted_file, file_object, page
-from batchyard.domain.batch import Form as Habits
+from batchyard.domain.batch import Form
 from batchyard.domain.file import File
 from batchyard.server.access import caller_of
-from batchyard.server.form import Form
 from batchyard.server.house import house_of
+from batchyard.server.parcel import Parcel
 from batchyard.server.ranges import span, unchanged
-from batchyard.server.replies import reply
+from batchyard.server.replies import refuse, reply
 from batchyard.server.send import Bytes
 from batchyard.server.visit import visit_of
 
@@ -25,15 +26,15 @@ async def create_file(request: Request) -> Response:
     """Keep a file while it arrives; its purpose may come behind its bytes."""
     caller = await caller_of(request)
     house = house_of(request)
-    form = Form(request, "file")
-    async with house.files.receive(caller, size_bytes=form.announced_bytes) as receiving:
-        async with aclosing(form.file()) as pieces:
+    parcel = Parcel(request, "file")
+    async with house.files.receive(caller, size_bytes=parcel.announced_bytes) as receiving:
+        async with aclosing(parcel.file()) as pieces:
             async for piece in pieces:
                 await receiving.write(piece)
         file = await receiving.keep(
-            form.filename,
-            form.fields.get("purpose"),
-            form_expiry(form.fields),
+            parcel.filename,
+            parcel.fields.get("purpose"),
+            form_expiry(parcel.fields),
             idempotency_key=request.headers.get("idempotency-key"),
         )
     house.metrics.upload_bytes.inc(file.bytes)
@@ -84,7 +85,7 @@ async def get_content(request: Request) -> Response:
 
 
 def _created(request: Request, file: File) -> Response:
-    if visit_of(request).form is not Habits.AZURE:
+    if visit_of(request).form is not Form.AZURE:
         return reply(file_object(file))
     response = reply(file_object(file), 201)
     response.headers["location"] = str(request.url.replace(path=f"{visit_of(request).path.rstrip('/')}/{file.id}"))
@@ -103,17 +104,7 @@ def _content_headers(file: File) -> dict[str, str]:
 
 
 def _outside(file: File) -> Response:
-    response = reply(
-        {
-            "error": {
-                "message": f"The file has {file.bytes} bytes; the range lies outside of them.",
-                "type": "invalid_request_error",
-                "param": None,
-                "code": "invalid_range",
-            }
-        },
-        416,
-    )
+    response = refuse(outside(file.bytes))
     response.headers["content-range"] = f"bytes */{file.bytes}"
     return response
 

@@ -8,8 +8,8 @@ from batchyard.dialects.openai_calls import completion_fields, upload_fields
 from batchyard.dialects.openai_objects import part_object, upload_object
 from batchyard.server.access import caller_of
 from batchyard.server.body import read_call
-from batchyard.server.form import Form
 from batchyard.server.house import house_of
+from batchyard.server.parcel import Parcel
 from batchyard.server.replies import reply
 from batchyard.service.uploads import CreateUpload
 
@@ -26,7 +26,7 @@ async def add_part(request: Request) -> Response:
     """Take one part while it arrives."""
     caller = await caller_of(request)
     house = house_of(request)
-    part = await house.uploads.add_part(caller, request.path_params["id"], Form(request, "data").file())
+    part = await house.uploads.add_part(caller, request.path_params["id"], Parcel(request, "data").file())
     house.metrics.upload_bytes.inc(part.bytes)
     return reply(part_object(part))
 

@@ -1,4 +1,4 @@
-"""A form with one file in it, read as it arrives: the file's bytes pass through, the other fields are kept."""
+"""A multipart body with one file in it, read as it arrives: the bytes pass through, the fields around are kept."""
 
 from collections.abc import AsyncGenerator, Mapping
 
@@ -15,8 +15,8 @@ NAMELESS = "upload"
 """What a file without a name is called, as the official clients call it."""
 
 
-class Form:
-    """One call's form. Read `file` to its end; then `filename` and `fields` hold what came before and behind it."""
+class Parcel:
+    """One call's parcel. Read `file` to its end; then `filename` and `fields` hold what came before and behind it."""
 
     def __init__(self, request: Request, file: str) -> None:
         self.filename: str | None = None
