@@ -19,7 +19,7 @@ _SAMPLE_SECONDS = 0.25  # walking /proc costs processor time, which the command 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """One run. `answering_seconds` is from the sign that answering has begun to the end, None without that sign."""
+    """One run. `answering_seconds` is from the first answer to the last, as far as they can be seen; else None."""
 
     exit_code: int
     wall_seconds: float
@@ -65,30 +65,50 @@ class Tree:
         return [pid for pid, _ in self._cpu]
 
 
+class Progress:
+    """When answers were seen: `answered` counts those so far, None before the command has begun."""
+
+    def __init__(self, answered: Callable[[], int | None], lines: int) -> None:
+        self._answered = answered
+        self._lines = lines
+        self._began: float | None = None
+        self._ended: float | None = None
+
+    def look(self) -> int:
+        now, count = time.perf_counter(), self._answered()
+        if count is not None and self._began is None:
+            self._began = now
+        if count == self._lines and self._ended is None:
+            self._ended = now
+        return count or 0
+
+    def seconds(self, at_most: float) -> float | None:
+        return None if self._began is None else (self._ended or at_most) - self._began
+
+
 def run(
     command: Sequence[str],
     log: Path,
     *,
     environment: Mapping[str, str],
-    has_begun: Callable[[], bool],
-    kill_after_seconds: float | None = None,
+    answered: Callable[[], int | None],
+    lines: int,
+    kill_at: int | None = None,
 ) -> Cost:
-    """Run a command to its end, or kill -9 it so many seconds after it has begun to answer."""
+    """Run a command to its end, or kill -9 it as soon as it has answered so many lines."""
     before = _children_cpu_seconds()
+    progress, sampled = Progress(answered, lines), 0.0
     with log.open("wb") as output:
-        started, began = time.perf_counter(), None
+        started = time.perf_counter()
         process = subprocess.Popen(
             command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **environment}, start_new_session=True
         )
-        tree, sampled = Tree(process.pid), 0.0
+        tree = Tree(process.pid)
         while process.poll() is None:
-            now = time.perf_counter()
-            if now - sampled >= _SAMPLE_SECONDS:
+            if time.perf_counter() - sampled >= _SAMPLE_SECONDS:
                 tree.sample()
-                sampled = now
-            if began is None and has_begun():
-                began = now
-            if kill_after_seconds is not None and began is not None and now - began >= kill_after_seconds:
+                sampled = time.perf_counter()
+            if progress.look() >= (kill_at or lines + 1):
                 process.kill()
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_LOOK_SECONDS)
@@ -99,7 +119,7 @@ def run(
         cpu_seconds=max(tree.cpu_seconds, _children_cpu_seconds() - before),
         peak_rss_mb=tree.peak_rss / 1e6,
         processes=tree.processes,
-        answering_seconds=None if began is None else ended - began,
+        answering_seconds=progress.seconds(ended),
     )
     _clear(tree.pids)
     return cost

@@ -10,6 +10,7 @@ every run and the recipe of the input in bench/results/peer.json. A run that ans
 import argparse
 import hashlib
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -57,11 +58,11 @@ class Files:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runner:
-    """A way to run a file: its command, and the sign that it has begun to answer."""
+    """A way to run a file: its command, and how many lines it says it has answered (None: not begun)."""
 
     name: str
     command: Callable[[Files], Sequence[str]]
-    has_begun: Callable[[Files], bool]
+    answered: Callable[[Files], int | None]
     environment: dict[str, str] = field(default_factory=dict[str, str])
     resumes: bool = False
 
@@ -71,10 +72,12 @@ def vllm_run_batch(vllm: str, model: Path) -> Runner:
         where = ("-i", str(files.asked), "-o", str(files.output), "--model", str(model), "--served-model-name", "demo")
         return (vllm, "run-batch", *where, *ENGINE_FLAGS, "--enforce-eager")
 
-    def has_begun(files: Files) -> bool:
-        return b"Running batch" in files.log.read_bytes()
+    def answered(files: Files) -> int | None:
+        """By its progress bar."""
+        counts = re.findall(rb"Running batch.*?(\d+)/\d+ \[", files.log.read_bytes())
+        return int(counts[-1]) if counts else None
 
-    return Runner(name="vllm run-batch", command=command, has_begun=has_begun, environment=OFFLINE)
+    return Runner(name="vllm run-batch", command=command, answered=answered, environment=OFFLINE)
 
 
 def batchyard(name: str, *words: str, **environment: str) -> Runner:
@@ -83,18 +86,19 @@ def batchyard(name: str, *words: str, **environment: str) -> Runner:
         report = ("--summary", str(files.summary), "--progress", "none")
         return (sys.executable, "-m", "batchyard", "run-batch", *where, *report, *words)
 
-    def has_begun(files: Files) -> bool:
-        """The journal holds something."""
-        return any(_size(path) > 0 for path in files.run_folder.glob("**/journal/*.jsonl"))
+    def answered(files: Files) -> int | None:
+        """By its journal, one line for each result."""
+        journal = b"".join(_bytes(path) for path in files.run_folder.glob("**/journal/*.jsonl"))
+        return journal.count(b"\n") or None
 
-    return Runner(name=name, command=command, has_begun=has_begun, environment=environment, resumes=True)
+    return Runner(name=name, command=command, answered=answered, environment=environment, resumes=True)
 
 
-def _size(path: Path) -> int:
+def _bytes(path: Path) -> bytes:
     try:
-        return path.stat().st_size
+        return path.read_bytes()
     except FileNotFoundError:  # a run that is complete clears up
-        return 0
+        return b""
 
 
 def runners(vllm: str, model: Path) -> list[Runner]:
@@ -115,7 +119,7 @@ def runners(vllm: str, model: Path) -> list[Runner]:
 def whole_run(runner: Runner, asked: list[Question], folder: Path) -> dict[str, Any]:
     """Cost and right answers of one run in a fresh folder."""
     files = _files(folder, asked)
-    cost = _run(runner, files)
+    cost = _run(runner, files, len(asked))
     right = right_answers(files.output, asked) if files.output.exists() else 0
     return {
         "runner": runner.name,
@@ -126,12 +130,12 @@ def whole_run(runner: Runner, asked: list[Question], folder: Path) -> dict[str, 
     }
 
 
-def killed_run(runner: Runner, asked: list[Question], folder: Path, answering_seconds: float) -> dict[str, Any]:
-    """Kill it when half of its usual answering time has passed; what is left, and what a rerun then costs."""
+def killed_run(runner: Runner, asked: list[Question], folder: Path) -> dict[str, Any]:
+    """Kill it when it has answered half of the lines; what is left, and what a rerun then costs."""
     files = _files(folder, asked)
-    killed = _run(runner, files, kill_after_seconds=answering_seconds / 2)
+    killed = _run(runner, files, len(asked), kill_at=len(asked) // 2)
     lines_left = _line_count(files.output)
-    rerun = _run(runner, files)
+    rerun = _run(runner, files, len(asked))
     kept = _resumed(files) if runner.resumes else lines_left
     return {
         "runner": runner.name,
@@ -154,13 +158,14 @@ def _files(folder: Path, asked: list[Question]) -> Files:
     return files
 
 
-def _run(runner: Runner, files: Files, *, kill_after_seconds: float | None = None) -> measure.Cost:
+def _run(runner: Runner, files: Files, lines: int, *, kill_at: int | None = None) -> measure.Cost:
     return measure.run(
         runner.command(files),
         files.log,
         environment=runner.environment,
-        has_begun=lambda: runner.has_begun(files),
-        kill_after_seconds=kill_after_seconds,
+        answered=lambda: runner.answered(files),
+        lines=lines,
+        kill_at=kill_at,
     )
 
 
@@ -203,7 +208,8 @@ def _middle(group: list[dict[str, Any]]) -> list[str]:
 def kill_rows(killed: list[dict[str, Any]]) -> list[list[str]]:
     return [
         [
-            *(str(each["lines"]), each["runner"], f"{each['killed_after_seconds']:.1f}"),
+            *(str(each["lines"]), each["runner"]),
+            *(f"{each['usual_wall_seconds']:.1f}", f"{each['killed_after_seconds']:.1f}"),
             *(str(each["output_lines_after_kill"]), str(each["results_kept"])),
             *(f"{each['rerun_wall_seconds']:.1f}", f"{each['rerun_right']}/{each['lines']}"),
         ]
@@ -212,7 +218,16 @@ def kill_rows(killed: list[dict[str, Any]]) -> list[list[str]]:
 
 
 WHOLE_HEAD = ["lines", "runner", "wall s (min-max)", "answering s", "CPU s", "peak RSS MB", "right", "exit"]
-KILL_HEAD = ["lines", "runner", "killed after s", "output lines left", "results kept", "rerun s", "right after it"]
+KILL_HEAD = [
+    "lines",
+    "runner",
+    "whole s",
+    "killed after s",
+    "output lines left",
+    "results kept",
+    "rerun s",
+    "right after it",
+]
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -239,10 +254,10 @@ def report(facts: dict[str, Any], whole: list[dict[str, Any]], killed: list[dict
             "",
             table(WHOLE_HEAD, summary_rows(whole)),
             "",
-            "Answering is the time from the first sign of an answer (for vLLM: its progress bar; for Batchyard: the "
-            "first bytes of its journal) to the end. Memory is summed over the process tree; shared pages count twice.",
+            "Answering is from the first answer to the last, seen in vLLM's progress bar and in Batchyard's journal; "
+            "the rest of the wall time is start and end. Memory is the sum over the process tree, shared pages and all.",
             "",
-            "After `kill -9` when half of the usual answering time had passed, and the same command again:",
+            "After `kill -9` when half of the lines were answered, and the same command again:",
             "",
             table(KILL_HEAD, kill_rows(killed)),
             "",
@@ -292,14 +307,13 @@ def _whole_runs(chosen: list[Runner], options: argparse.Namespace, scratch: Path
 
 
 def _killed_runs(chosen: list[Runner], options: argparse.Namespace, scratch: Path) -> list[dict[str, Any]]:
-    """Each runner's answering time is taken first, on the same number of lines."""
+    """Each runner once whole, then once killed, on the same lines."""
     asked = questions(options.kill_lines, SEED)
     runs: list[dict[str, Any]] = []
     for runner in chosen if options.kill_lines else []:
         usual = whole_run(runner, asked, scratch / f"usual-{runner.name}")
-        _tell(usual)
-        answering = usual["answering_seconds"] or usual["wall_seconds"]
-        runs.append(killed_run(runner, asked, scratch / f"killed-{runner.name}", answering))
+        killed = killed_run(runner, asked, scratch / f"killed-{runner.name}")
+        runs.append({**killed, "usual_wall_seconds": usual["wall_seconds"]})
         _tell(runs[-1])
     return runs
 

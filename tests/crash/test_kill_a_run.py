@@ -1,4 +1,4 @@
-"""`kill -9` of the real command, at random moments, again and again: in the end each line has exactly one right answer."""
+"""`kill -9` of the real command, at random moments, again and again: each line still has exactly one right answer."""
 
 import json
 import signal

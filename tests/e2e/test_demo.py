@@ -44,8 +44,8 @@ def test_every_answer_is_right(cli: Cli, engine: str) -> None:
 
 def test_a_template_of_the_users_own_is_used(cli: Cli) -> None:
     question = [{"role": "user", "content": "What is the capital of France?"}]
-    line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {"messages": question}}
-    line["body"] |= {"temperature": 0, "max_tokens": 8}
+    body = {"messages": question, "temperature": 0, "max_tokens": 8}
+    line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": body}
     cli.path("in.jsonl").write_text(json.dumps(line))
     cli.path("right.jinja").write_text(TEMPLATE)
     words = ("run-batch", "-i", "in.jsonl", "--model", "demo", "--chat-template")

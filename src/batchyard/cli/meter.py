@@ -28,6 +28,7 @@ class View(Struct, frozen=True, kw_only=True):
     inflight: int
     retries: int
     failed: int
+    written: int
     most_failures: str
     cached_tokens: int
     lines_per_second: float
@@ -74,6 +75,7 @@ class Meter:
             inflight=tally.inflight,
             retries=tally.retries,
             failed=tally.errored,
+            written=tally.written,
             most_failures=max(tally.failures, key=lambda code: tally.failures[code], default=""),
             cached_tokens=tally.cached_tokens,
             lines_per_second=lines_per_second,

@@ -4,6 +4,7 @@ from batchyard.cli.meter import View
 
 ENGINE_STAGES = frozenset({"running"})
 READING_STAGES = frozenset({"fetching", "reading"})
+WRITING_STAGES = frozenset({"writing"})
 
 
 def amount(number: float) -> str:
@@ -44,6 +45,8 @@ def status(view: View) -> list[str]:
         return [_lines_done(view), *_time_left(view), *_speed(view), *_troubles(view), f"{view.inflight:,} under way"]
     if view.stage in READING_STAGES and (view.bytes_total or view.bytes_read):
         return [_bytes_done(view), *_lines_seen(view)]
+    if view.stage in WRITING_STAGES and view.written:
+        return [f"{view.stage} {view.written:,}/{view.to_run + view.repeated:,} lines"]
     return [view.stage]
 
 

@@ -253,7 +253,7 @@ def _error_line(place: int, entry: Entry, reader: Reader, dialect: LineDialect) 
 
 def _write(run: Run, disk: Disk, planned: Opened, dialect: LineDialect, tally: Tally) -> OutputFacts:
     def on_progress(lines: int) -> None:
-        tally.inflight = 0
+        tally.written = lines
 
     written = finalize(
         disk,

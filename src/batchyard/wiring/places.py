@@ -3,6 +3,7 @@
 import hashlib
 import os
 import secrets
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,7 @@ from msgspec import Struct
 
 from batchyard.config import RunOptions
 from batchyard.disk import Disk
+from batchyard.engines.managed import RECIPES
 from batchyard.pipeline import manifest as manifests
 from batchyard.pipeline.fetch import Progress, fetch
 from batchyard.pipeline.manifest import InputFacts
@@ -19,7 +21,10 @@ COPY = "input.jsonl"
 OUTPUT = "output.jsonl"
 ERRORS = "errors.jsonl"
 _INCOMING = "incoming-"
-_OURS = ("run.json", "plan", COPY, OUTPUT, ERRORS, "lock", "engine.log")
+_OURS = ("run.json", "plan", COPY, OUTPUT, ERRORS, "lock", *(f"{program}.log" for program in RECIPES))
+LOCK = ("lock",)
+FINISHED = ("run.json",)
+"""What stays of a finished run beside its output."""
 
 
 class Places(Struct, frozen=True, kw_only=True):
@@ -102,11 +107,11 @@ def bring_stream(options: RunOptions, disk: Disk, stop: Stop, on_progress: Progr
     return msgspec.structs.replace(facts, path=str(moved)), places
 
 
-def tidy(folder: str, *, keep_lock: bool = False) -> None:
+def tidy(folder: str, *, keep: Collection[str] = ()) -> None:
     """Remove a run's own files and nothing else, then the folder where it is empty."""
     place = Path(folder)
     for path in (*_files(place / "journal"), *(p for p in _files(place) if p.name.startswith(_OURS))):
-        if not (keep_lock and path.name == "lock"):
+        if path.name not in keep:
             path.unlink(missing_ok=True)
     for path in (place / "journal", place):
         try:

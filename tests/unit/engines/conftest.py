@@ -28,11 +28,6 @@ async def started() -> AsyncIterator[Started]:
 
 
 @pytest.fixture(scope="session")
-def minilm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return models.minilm(tmp_path_factory.mktemp("models") / "minilm.gguf")
-
-
-@pytest.fixture(scope="session")
 def reranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return models.reranker(tmp_path_factory.mktemp("models") / "reranker.gguf")
 

@@ -34,8 +34,8 @@ class SlowDisk:
         return step()
 
 
-def a_disk() -> FaultyDisk:
-    return FaultyDisk(Random(1), Trace(), Faults())
+def a_disk(seed: int = 1) -> FaultyDisk:
+    return FaultyDisk(Random(seed), Trace(), Faults())
 
 
 def on_a_loop(main: Coroutine[Any, Any, T]) -> T:
@@ -128,7 +128,7 @@ def test_there_is_no_room_while_much_is_unwritten() -> None:
     on_a_loop(main())
 
 
-def _breaks(faults: Callable[[FaultyDisk], None]) -> FaultyDisk:
+def _breaks(faults: Callable[[FaultyDisk], None], seed: int = 1) -> FaultyDisk:
     """A journal with two safe results whose third cannot become safe; what every call then says."""
 
     async def main(disk: FaultyDisk) -> None:
@@ -148,7 +148,7 @@ def _breaks(faults: Callable[[FaultyDisk], None]) -> FaultyDisk:
             journal.append(a_result(3))
         assert journal.recorded.lines == 2
 
-    disk = a_disk()
+    disk = a_disk(seed)
     on_a_loop(main(disk))
     disk = disk.kill(Faults())
     assert on_a_loop(_kept(disk)) >= [0, 1]
@@ -170,12 +170,13 @@ def test_a_full_disk_is_told_and_harms_nothing_that_is_safe(room: int) -> None:
     _breaks(fill)
 
 
+@pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("sync", [1, 2])
-def test_a_failing_sync_is_told_and_never_taken_for_safe_later(sync: int) -> None:
+def test_a_failing_sync_is_told_and_never_taken_for_safe_later(sync: int, seed: int) -> None:
     def fail(disk: FaultyDisk) -> None:
         disk.faults.failing_sync = disk.syncs + sync
 
-    disk = _breaks(fail)
+    disk = _breaks(fail, seed)
     kept = on_a_loop(_kept(disk))
     assert on_a_loop(_kept(disk.cut(Faults()))) == kept
 
