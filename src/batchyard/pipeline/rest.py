@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Iterator
 
 from batchyard.dialect import LineDialect
+from batchyard.domain.batch import Counts
 from batchyard.domain.request import Request
-from batchyard.domain.result import Failure, Outcome, Result
+from batchyard.domain.result import Failure, Outcome, Result, Usage
 from batchyard.pipeline.folder import Opened
 
 GIVEN_UP_AT_ONCE = 256
@@ -37,3 +38,27 @@ async def give_up(run: Opened, dialect: LineDialect, outcome: Outcome, failure: 
             journal.append(Result(place, dialect.custom_id(run.reader.line(entry)), outcome, failure, attempts=0))
             await journal.room()
     await journal.flush()
+
+
+def counted(run: Opened) -> tuple[Counts, Usage]:
+    """How far the run is, by what is durable. Lines that will take another's answer are pending."""
+    recorded = run.journal.recorded
+    counts = Counts(
+        run.plan.lines, recorded.succeeded, recorded.errored, cancelled=recorded.cancelled, expired=recorded.expired
+    )
+    return counts, Usage(recorded.input_tokens, recorded.output_tokens, recorded.cached_tokens)
+
+
+def final_counts(run: Opened) -> Counts:
+    """How the lines of a run end of which none is left, followers as their leaders. Blocks."""
+    outcomes, counts = run.journal.outcomes(), [0] * len(Outcome)
+    for place, entry in run.plan.entries():
+        own = outcomes[place]
+        counts[own if own or entry.leader < 0 else outcomes[entry.leader]] += 1
+    return Counts(
+        run.plan.lines,
+        counts[Outcome.SUCCEEDED],
+        counts[Outcome.ERRORED],
+        cancelled=counts[Outcome.CANCELLED],
+        expired=counts[Outcome.EXPIRED],
+    )
