@@ -12,12 +12,12 @@ import pytest
 from openai import AsyncOpenAI, ConflictError
 from openai.types import Batch as WireBatch
 
-from batchyard.domain.access import Quota
+from batchyard.domain.access import Quota, Role
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Reply, usage_of
 from batchyard.pipeline.calendar import CalendarSettings
 from batchyard.service.rules import BatchRules
-from tests.support.serving import MODEL, Live, live
+from tests.support.serving import MODEL, live
 from tests.support.tenants import FakeClock
 
 CHAT = "/v1/chat/completions"
@@ -165,7 +165,7 @@ BAD = [
     (b"[1]", "invalid_request", None),
     *((without(key), "missing_required_parameter", key) for key in ("custom_id", "method", "url", "body")),
     (a_line("one") | {"body": []}, "invalid_request", "body"),
-    (a_line("one", model="other"), None, None),
+    (a_line("another", model="other"), None, None),
     (a_line("same"), None, None),
     (a_line("same"), "duplicate_custom_id", "custom_id"),
     (a_line("m") | {"method": "GET"}, "invalid_method", "method"),
@@ -181,7 +181,7 @@ async def test_every_fault_of_a_line_is_told_with_its_number() -> None:
     lines = [a_line("good"), b"", *(line for line, *_ in BAD)]
     wanted = [(code, number, param) for number, (_, code, param) in enumerate(BAD, 3) if code is not None]
     wanted.append(
-        ("mismatched_model", 3 + [line for line, *_ in BAD].index(a_line("one", model="other")), "body.model")
+        ("mismatched_model", 3 + [line for line, *_ in BAD].index(a_line("another", model="other")), "body.model")
     )
     async with live(walks=WALKS, names=(MODEL, "other")) as server, server.client() as client:
         batch = await ended(client, (await create(client, jsonl(*lines))).id)
@@ -201,22 +201,15 @@ async def test_of_many_faults_the_first_hundred_are_told_and_how_many_more() -> 
     assert batch.errors.data[100].line is None and "150 more" in str(batch.errors.data[100].message)
 
 
-@pytest.mark.parametrize(
-    ("content", "code", "text"),
-    [
-        (b"\n\n", "empty_file", "empty"),
-        (jsonl(*(a_line(f"l{n}") for n in range(6))), "too_many_tasks", "more than 5"),
-    ],
-)
-async def test_a_file_of_no_line_or_too_many_fails_as_a_whole(content: bytes, code: str, text: str) -> None:
+async def test_a_file_of_too_many_lines_fails_as_a_whole() -> None:
+    lines = [a_line(f"l{n}") for n in range(6)]
     async with live(walks=WALKS, quota=Quota(requests_per_file=5)) as server, server.client() as client:
-        made = await create(client, jsonl(a_line("x")) if content == b"\n\n" else content)
-        batch = await ended(client, made.id)
-        if content == b"\n\n":
-            pytest.skip("a file of blank lines is refused when it is uploaded")
-    assert batch.status == "failed" and batch.errors and batch.errors.data
+        fits = await ended(client, (await create(client, jsonl(*lines[:5]))).id)
+        batch = await ended(client, (await create(client, jsonl(*lines))).id)
+    assert (fits.status, batch.status) == ("completed", "failed") and batch.errors and batch.errors.data
     (error,) = batch.errors.data
-    assert (error.code, error.line, error.param) == (code, None, None) and text in str(error.message)
+    assert (error.code, error.line, error.param) == ("too_many_tasks", None, None)
+    assert "more than 5" in str(error.message)
 
 
 async def test_a_batch_of_an_unknown_file_is_created_and_fails() -> None:
@@ -357,16 +350,6 @@ async def test_azures_batches_take_their_own_urls_and_never_expire() -> None:
     assert batch.status == "completed" and batch.endpoint == "/chat/completions"
 
 
-async def test_a_stopped_server_goes_on_where_it_was(tmp_path: Any) -> None:
-    """Covered with real processes by tests/crash; here: a stop leaves the batch as it is."""
-    gate = Gate()
-    async with live(walks=CalendarSettings(halt_seconds=0), script=gate) as server, server.client() as client:
-        made = await create(client, jsonl(a_line("a"), a_line("b", "slow")))
-        await gate.came.wait()
-        before = await client.batches.retrieve(made.id)
-    assert before.status == "in_progress" and isinstance(server, Live)
-
-
 async def test_people_go_before_batches() -> None:
     gate = Gate()
     lines = [a_line(f"l{n}", f"slow {n}") for n in range(30)]
@@ -379,9 +362,15 @@ async def test_people_go_before_batches() -> None:
         assert (await ended(client, made.id)).status == "completed"
 
 
-async def test_batches_of_two_projects_walk_beside_each_other() -> None:
-    async with live(walks=CalendarSettings(at_once=1)) as server, server.client() as client:
-        made = [await create(client, jsonl(a_line(f"l{n}"))) for n in range(20)]
-        for each in made:
-            batch = await ended(client, each.id)
-            assert batch.status == "completed"
+async def test_a_projects_many_batches_do_not_keep_another_waiting() -> None:
+    gate = Gate()
+    async with live(walks=CalendarSettings(at_once=2), script=gate, slots=4) as server, server.client() as ours:
+        many = [await create(ours, jsonl(*(a_line(f"l{n}", "slow") for n in range(9)))) for _ in range(8)]
+        await gate.came.wait()
+        async with server.client(key=await server.key(Role.EDITOR, project="other")) as theirs:
+            made = await create(theirs, jsonl(a_line("a")))
+            await until(theirs, made.id, lambda batch: batch.status == "in_progress")
+            gate.open.set()
+            assert (await ended(theirs, made.id)).status == "completed"
+        assert (await ours.batches.retrieve(many[-1].id)).status != "completed"
+        assert [(await ended(ours, each.id)).status for each in many] == ["completed"] * 8
