@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 from openai import OpenAI
+from openai.types import Batch
 
 from tests.support.batches import TERMINAL, assert_whole, create, ended, lines_of, requests, serving, until
 from tests.support.chat_server import Gate, chatting
@@ -61,7 +62,8 @@ def test_killed_while_it_runs_each_line_is_answered_once(cli: Cli, seed: int) ->
 @pytest.mark.parametrize("seed", SEEDS)
 def test_killed_at_any_moment_all_batches_end_whole_and_what_had_ended_stays(cli: Cli, seed: int) -> None:
     """Small batches go through all their states between two polls: kills at random calls hit every one of them."""
-    random, sizes, made, kept = Random(100 + seed), (1, 3, 40, 2000), {}, {}
+    random, sizes = Random(100 + seed), (1, 3, 40, 2000)
+    made, kept = dict[str, int](), dict[str, Batch]()
     for _ in range(4):
         with serving(cli, *ECHO) as (run, client):
             for size in sizes:
