@@ -155,9 +155,7 @@ def compare(folder: Path, recipe: Recipe, repeats: int) -> list[Row]:
 def _in_own_process(tool: str, url: str, path: Path, lines: int) -> Cost:
     words = [sys.executable, "-m", "bench.dispatch", "--tool", tool, url, str(path), str(lines)]
     core = cores()[0]
-    done = subprocess.run(
-        words, check=True, stdout=subprocess.PIPE, preexec_fn=lambda: os.sched_setaffinity(0, {core})
-    )
+    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, preexec_fn=lambda: os.sched_setaffinity(0, {core}))
     return msgspec.json.decode(done.stdout, type=Cost)
 
 

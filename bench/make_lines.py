@@ -61,14 +61,10 @@ def _blocks(recipe: Recipe) -> Iterator[bytes]:
     prefixes, texts = _pools(draw, recipe.line_bytes)
     for first in range(0, recipe.lines, LINES_AT_ONCE):
         count = min(LINES_AT_ONCE, recipe.lines - first)
-        yield b"".join(
-            _line(first + at, prefixes, draw.random(), draw.random(), texts, recipe) for at in range(count)
-        )
+        yield b"".join(_line(first + at, prefixes, draw.random(), draw.random(), texts, recipe) for at in range(count))
 
 
-def _line(
-    number: int, prefixes: list[bytes], which: float, chance: float, texts: list[bytes], recipe: Recipe
-) -> bytes:
+def _line(number: int, prefixes: list[bytes], which: float, chance: float, texts: list[bytes], recipe: Recipe) -> bytes:
     asks = number % REPEATED if chance < recipe.repeats else number
     text = texts[asks % TEXTS if chance < recipe.repeats else int(which * TEXTS)]
     line = _LINE % (number, prefixes[asks % PREFIXES], text, asks)

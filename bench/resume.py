@@ -1,6 +1,6 @@
 """What a crash costs: kill -9 half way, the same command again, and the time until its first request is sent.
 
-    python -m bench.resume [--lines 1000000] [--line-bytes 2000] [--folder DIR]
+python -m bench.resume [--lines 1000000] [--line-bytes 2000] [--folder DIR]
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """A plain check of a request file: `json.loads` for each line, the fields that must be there, ids in a set.
 
-    python bench/peers/check_lines.py FILE
+python bench/peers/check_lines.py FILE
 """
 
 import json

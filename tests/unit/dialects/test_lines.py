@@ -335,7 +335,19 @@ def test_a_frame_lets_nothing_deep_and_nobody_elses_id_pass() -> None:
 def test_a_reader_that_is_used_to_a_line_reads_others_as_a_fresh_one_does(usual: bytes, data: st.DataObject) -> None:
     reader = a_reader_used_to(usual)
     pieces = (b'"a"', b'"One', b'[{"', b'"}]', b"}]", b", ", b"a", b" ")
-    others = (b"", b" ", b"]", b"[[", b"}, {", b', "stream": true', b', "custom_id": "z"', b"\\", b"\\u0061", b"\xff", b"\n")
+    others = (
+        b"",
+        b" ",
+        b"]",
+        b"[[",
+        b"}, {",
+        b', "stream": true',
+        b', "custom_id": "z"',
+        b"\\",
+        b"\\u0061",
+        b"\xff",
+        b"\n",
+    )
     line = usual
     for _ in range(data.draw(st.integers(1, 3))):
         old = data.draw(st.sampled_from(pieces))
