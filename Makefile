@@ -6,7 +6,7 @@ STAMP := $(VENV)/.ready
 DEMO_STAMP := $(VENV)/.ready-demo
 DEMO_OUTPUT ?= demo-output.jsonl
 
-.PHONY: help setup demo test check format lint types imports docs wheel bench serve clean test-peer bench-peer
+.PHONY: help setup demo test check format lint types imports docs wheel bench scale serve clean test-peer bench-peer
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -61,6 +61,12 @@ docs: $(STAMP) ## write the generated reference again
 
 wheel: $(STAMP) ## build the wheel, into dist/
 	$(BIN)/python -m build --wheel --no-isolation
+
+bench: $(STAMP) ## what it costs beside other tools, in a table (three minutes; needs a C compiler)
+	$(BIN)/python -m bench
+
+scale: $(STAMP) ## up to five million lines: memory, speed, a kill half way (half an hour and 25 GB of disk)
+	$(BIN)/python -m pytest -q -s -m scale tests/scale
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) dist build demo-output.jsonl demo-output.jsonl.batchyard

@@ -57,7 +57,8 @@ COLUMNS: tuple[tuple[str, int, Callable[[Row], Any]], ...] = (
 def text(rows: Iterable[Row]) -> str:
     """For the terminal."""
     table = [[name for name, _, _ in COLUMNS], *([cell(row) for _, _, cell in COLUMNS] for row in rows)]
-    return "\n".join("".join(_padded(cell, width) for cell, (_, width, _) in zip(line, COLUMNS)) for line in table)
+    widths = [width for _, width, _ in COLUMNS]
+    return "\n".join("".join(map(_padded, line, widths)) for line in table)
 
 
 def markdown(rows: Iterable[Row]) -> str:

@@ -13,9 +13,7 @@ import aiohttp
 import uvloop
 
 
-async def main(source: str, output: str, url: str, connections: int) -> None:
-    with open(source, encoding="utf-8") as file:
-        entries = [json.loads(line) for line in file]
+async def ask_all(entries, url, connections):
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=connections)) as session:
 
         async def ask(entry):
@@ -23,9 +21,15 @@ async def main(source: str, output: str, url: str, connections: int) -> None:
                 body = await response.json()
                 return {"custom_id": entry["custom_id"], "response": {"status_code": response.status, "body": body}}
 
-        results = await asyncio.gather(*(ask(entry) for entry in entries))
+        return await asyncio.gather(*(ask(entry) for entry in entries))
+
+
+def main(source, output, url, connections="256"):
+    with open(source, encoding="utf-8") as file:
+        entries = [json.loads(line) for line in file]
+    results = uvloop.run(ask_all(entries, url, int(connections)))
     with open(output, "w", encoding="utf-8") as file:
         file.writelines(json.dumps(result) + "\n" for result in results)
 
 
-uvloop.run(main(*sys.argv[1:4], int(sys.argv[4]) if len(sys.argv) > 4 else 256))
+main(*sys.argv[1:])

@@ -6,8 +6,9 @@ Most lines are right and much like each other, so reading has two ways with one 
 fields that matter in one typed pass, and looks at the line's *shape*: all of it but its id and its prompt. What is true
 of a shape (endpoint, model, sampling, that no key is repeated) is found once and remembered. Once lines of one shape
 follow each other, the next is first compared with the *frame* around the id and the prompt of the last one: where it
-fits, only these two are left to read. Whatever the quick way stumbles over goes to `_faults.explain`, which checks step by step, in the order that the OpenAI service uses, and says
-what is wrong first. Where that finds nothing, the line is as good as any other.
+fits, only these two are left to read. Whatever the quick way stumbles over goes to `_faults.explain`, which checks step
+by step, in the order that the OpenAI service uses, and says what is wrong first. Where that finds nothing, the line is
+as good as any other.
 
 Keys that appear twice are refused in the envelope and among the body's keys that we read, as programs disagree on which
 one counts. Deeper objects, and keys that only an engine reads, pass untouched.
@@ -133,7 +134,10 @@ class Lines:
         return read_custom_id(line)
 
     def _framed(self, line: bytes, frame: _Frame) -> Line | None:
-        """A line that differs from the last one in its id and its prompt only, and is right beyond doubt."""
+        """A line that differs from the last one in its id and its prompt only, and is right beyond doubt.
+
+        Most lines of most files come this way: it is written in one piece.
+        """
         found = _id_text(line, len(frame.before))
         if found is None or not line.startswith(frame.between, found.end()):
             return None
@@ -147,7 +151,16 @@ class Lines:
             return None
         if len(custom_id) > self._rules.longest_id or _may_nest_deep(prompt):
             return None
-        return _described(line, custom_id, prompt, frame.known)
+        known = frame.known
+        return Line(
+            custom_id,
+            known.endpoint,
+            known.model,
+            prefix_of(prompt, known.prefix_seed),
+            (xxh3_64_intdigest(prompt, known.body_seed) or 1) if known.repeatable else 0,
+            (len(prompt) + 3) >> 2,
+            known.output_tokens,
+        )
 
     def _quick(self, line: bytes, envelope: _Envelope) -> Line | None:
         """A line that is right beyond doubt; None where a closer look is needed. Runs for every line."""

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -22,7 +23,7 @@ def test_it_begins_with_the_users_number_or_with_enough_for_known_slots_or_low()
     assert first_pace(8, None).limit == 16
     assert first_pace(256, None).limit == 512
     assert first_pace(100_000, None).limit == CEILING
-    assert first_pace(8, 100) == Pace(100, 100, 100)
+    assert first_pace(8, 100) == Pace(100, 100, 100, 100)
 
 
 def test_it_doubles_while_that_pays() -> None:
@@ -44,8 +45,24 @@ def test_a_higher_limit_that_does_not_pay_is_withdrawn_at_once() -> None:
     assert max(limits[2:]) == 20  # later trials are small
 
 
+def test_a_limit_that_is_higher_than_it_need_be_comes_down_and_no_lower_than_it_began() -> None:
+    high = Pace(1000, 1000, CEILING, 16)
+    assert 100 <= run(high, lambda limit: float(min(limit, 100)), 1000)[-1] <= 125
+    assert run(high, lambda _: 100.0, 1000)[-1] == 16
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_chance_does_not_carry_the_limit_away(seed: int) -> None:
+    random = Random(seed)
+    limits = run(first_pace(None, None), lambda _: random.gauss(100, 15), 20_000)
+    assert sum(limits) / len(limits) < 100
+    bound = run(first_pace(None, None), lambda limit: random.gauss(min(limit, 200), 0.15 * min(limit, 200)), 20_000)
+    assert sum(min(limit, 200) for limit in bound) >= 0.8 * 200 * len(bound)
+    assert sum(bound) / len(bound) < 1000
+
+
 def test_overload_lowers_the_limit_by_three_tenths_once_per_round_trip() -> None:
-    pace = Pace(100, 100, CEILING)
+    pace = Pace(100, 100, CEILING, 16)
     lowered = pace.overloaded(attempt=500, newest=600)
     assert lowered.limit == 70
     assert lowered.overloaded(attempt=599, newest=640) is lowered
@@ -53,7 +70,7 @@ def test_overload_lowers_the_limit_by_three_tenths_once_per_round_trip() -> None
 
 
 def test_after_overload_the_limit_rises_again_in_small_steps() -> None:
-    pace = Pace(100, 100, CEILING).overloaded(1, 2)
+    pace = Pace(100, 100, CEILING, 16).overloaded(1, 2)
     limits = run(pace, float, 40)
     assert limits[0] == 70
     assert limits[-1] > 100
@@ -71,7 +88,7 @@ def test_the_limit_stays_between_one_and_the_ceiling(
     for number, (signal, rate) in enumerate(story):
         before = pace
         pace = pace.measured(rate) if signal == "rate" else pace.overloaded(number + 1, number + 1)
-        assert 1 <= pace.settled <= pace.limit <= (most or CEILING)
+        assert 1 <= pace.floor <= min(pace.settled, pace.limit) <= max(pace.settled, pace.limit) <= (most or CEILING)
         assert pace.limit <= 2 * before.limit
         if signal == "full":
             assert pace.limit < before.limit or pace.limit == 1
