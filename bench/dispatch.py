@@ -1,29 +1,26 @@
 """What sending a request costs: the whole dispatcher against a null upstream, beside a plain aiohttp `gather` script.
 
-    python bench/dispatch.py [--lines 100000] [--gather-lines 20000] [--json FILE]
+    python -m bench.dispatch [--lines 100000] [--line-bytes 2000] [--repeats 3] [--folder DIR]
 
-The null upstream (null_upstream.c, compiled here) has core 1, the tool under test core 0. Each tool runs in a process
-of its own and reports requests per second of wall time, CPU microseconds per request (user + system, all threads) and
-peak RSS. Both send the same 2 KB lines and keep every answer: ours in the journal (synced in groups of at most
-50 ms), retries, timeouts and limits on; `gather` as such scripts do, in a list that is written at the end.
+The null upstream (null_upstream.c) has one core, the tool under test another. Each tool runs in a process of its own;
+what is told is processor time per request (user and system, all threads). Both send lines of the same file and keep
+every answer: ours in the journal (synced in groups of at most 50 ms), retries, timeouts and limits on; `gather` as such
+scripts do, in a list that is written at the end. The pass that makes our plan is not counted: it is a bench of its own.
 """
 
-import argparse
 import asyncio
 import json
 import os
-import platform
 import random
 import resource
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import uvloop
 
 from batchyard.config import DispatchSettings
@@ -38,45 +35,48 @@ from batchyard.pipeline.plan import Plan
 from batchyard.pipeline.stop import Stop
 from batchyard.pipeline.tally import Tally
 from batchyard.pipeline.validate import Reader, validate
+from bench.asked import alone
+from bench.command import Cost, cores, null_upstream
+from bench.make_lines import Recipe, write_lines
+from bench.table import Row, row
 
-HERE = Path(__file__).parent
-LINE_BYTES = 2000
 CHAT = "/v1/chat/completions"
+GATHERED = 20_000
+"""Fewer lines for the script: it holds all of them in memory."""
 
 
 # Ours
 
 
-async def ours(url: str, path: str, lines: int, max_inflight: int | None) -> dict[str, Any]:
-    """Plan, reader, dialect, dispatcher, engine and journal as a run has them; the pass that makes the plan is its own
-    bench, so its time is given back."""
+async def ours(url: str, path: str, lines: int) -> dict[str, Any]:
+    """Plan, reader, dialect, dispatcher, engine and journal as a run has them."""
     disk, offload, tally = LocalDisk(), ThreadOffload(), Tally()
     dialect = openai.open(openai.Config(run_id="bench", endpoints={CHAT: chat.Chat()}))
-    planning = _cpu_and_wall()
+    planning = _times()
     validate(disk, path, f"{path}.plan", dialect, dedupe=False, on_progress=lambda *_: None)
-    planned = [after - before for before, after in zip(planning, _cpu_and_wall(), strict=True)]
+    planned = [after - before for before, after in zip(planning, _times(), strict=True)]
     plan, reader = Plan.open(disk, f"{path}.plan"), Reader(disk, path)
     journal = await open_journal(disk, offload, f"{path}.journal", plan.lines)
     engine = http.open(http.Config(urls=(url,), api_key="none"))
     requests = (dialect.request(place, reader.line(entry)) for place, entry in plan.entries())
-    settings = DispatchSettings(max_inflight=max_inflight)
+    settings = DispatchSettings()
     abilities = await engine.start()
     await dispatch(requests, engine, abilities, journal, settings, tally, Stop(), random=random.Random(0))
     await journal.close()
     await engine.close()
     offload.close()
     assert journal.recorded.succeeded == tally.succeeded == lines, tally
-    return {"limit": tally.limit, "retries": tally.retries, "not_counted": planned}
+    return {"not_counted": planned}
 
 
 # The plain script
 
 
-async def gather(url: str, path: str, lines: int, max_inflight: int | None) -> dict[str, Any]:
+async def gather(url: str, path: str, lines: int) -> dict[str, Any]:
     import aiohttp
 
     entries = _entries(path, lines)
-    connector = aiohttp.TCPConnector(limit=max_inflight or 256)
+    connector = aiohttp.TCPConnector(limit=256)
     async with aiohttp.ClientSession(connector=connector) as session:
 
         async def ask(entry: dict[str, Any]) -> dict[str, Any]:
@@ -100,33 +100,35 @@ def _write_results(path: str, results: list[dict[str, Any]]) -> None:
         file.writelines(json.dumps(result) + "\n" for result in results)
 
 
-TOOLS: dict[str, Callable[[str, str, int, int | None], Awaitable[dict[str, Any]]]] = {
+TOOLS: dict[str, Callable[[str, str, int], Awaitable[dict[str, Any]]]] = {
     "batchyard": ours,
     "gather": gather,
 }
 
 
-def measure(tool: str, url: str, path: str, lines: int, max_inflight: int | None) -> dict[str, Any]:
+def measure(tool: str, url: str, path: str, lines: int) -> Cost:
     """Run a tool in this process and say what it cost."""
-    began = _cpu_and_wall()
+    began = _times()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        notes = runner.run(_as_coroutine(TOOLS[tool](url, path, lines, max_inflight)))
-    cpu, seconds = (
+        notes = runner.run(_as_coroutine(TOOLS[tool](url, path, lines)))
+    spent = [
         after - start - other
-        for after, start, other in zip(_cpu_and_wall(), began, notes.pop("not_counted", (0, 0)), strict=True)
+        for after, start, other in zip(_times(), began, notes.get("not_counted", (0, 0, 0)), strict=True)
+    ]
+    return Cost(
+        exit_code=0,
+        user_seconds=spent[0],
+        system_seconds=spent[1],
+        wall_seconds=spent[2],
+        peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10,
+        stage_peaks={},
+        stage_begins={},
     )
-    return {
-        "tool": tool,
-        "requests": lines,
-        "requests_per_second": round(lines / seconds),
-        "cpu_us_per_request": round(cpu / lines * 1e6, 1),
-        "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
-        **notes,
-    }
 
 
-def _cpu_and_wall() -> tuple[float, float]:
-    return time.process_time(), time.perf_counter()
+def _times() -> tuple[float, float, float]:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime, used.ru_stime, time.perf_counter()
 
 
 async def _as_coroutine(notes: Awaitable[dict[str, Any]]) -> dict[str, Any]:
@@ -136,94 +138,35 @@ async def _as_coroutine(notes: Awaitable[dict[str, Any]]) -> dict[str, Any]:
 # Around them
 
 
+def compare(folder: Path, recipe: Recipe, repeats: int) -> list[Row]:
+    path, few = folder / "dispatch.jsonl", min(GATHERED, recipe.lines)
+    write_lines(path, recipe)
+    ours, theirs = [], []
+    with null_upstream(folder) as upstream:
+        for _ in range(repeats):
+            ours.append(_in_own_process("batchyard", upstream.url, path, recipe.lines))
+            theirs.append(_in_own_process("gather", upstream.url, path, few))
+    return [
+        row("dispatch", "batchyard", recipe.lines, ours, "journal, retries, timeouts, adaptive limit"),
+        row("dispatch", "aiohttp gather script", few, theirs, "256 connections, no retries"),
+    ]
+
+
+def _in_own_process(tool: str, url: str, path: Path, lines: int) -> Cost:
+    words = [sys.executable, "-m", "bench.dispatch", "--tool", tool, url, str(path), str(lines)]
+    core = cores()[0]
+    done = subprocess.run(
+        words, check=True, stdout=subprocess.PIPE, preexec_fn=lambda: os.sched_setaffinity(0, {core})
+    )
+    return msgspec.json.decode(done.stdout, type=Cost)
+
+
 def main() -> None:
-    arguments = _arguments()
-    if arguments.tool:
-        print(
-            json.dumps(measure(arguments.tool, arguments.url, arguments.path, arguments.lines, arguments.max_inflight))
-        )
-        return
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=arguments.folder) as folder:
-        path = _write_lines(Path(folder), arguments.lines)
-        with _null_upstream(Path(folder)) as url:
-            rows = [
-                _in_own_process("batchyard", url, path, arguments.lines, arguments.max_inflight),
-                _in_own_process(
-                    "gather", url, path, min(arguments.lines, arguments.gather_lines), arguments.max_inflight
-                ),
-            ]
-    _print_table(rows)
-    if arguments.json:
-        Path(arguments.json).write_text(json.dumps({"recipe": _recipe(arguments.lines), "rows": rows}, indent=1) + "\n")
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lines", type=int, default=100_000)
-    parser.add_argument("--gather-lines", type=int, default=20_000, help="fewer: it holds all of them in memory")
-    parser.add_argument("--max-inflight", type=int, help="default: found by the dispatcher; 256 for gather")
-    parser.add_argument("--folder", help="where the files go (default: the temporary folder)")
-    parser.add_argument("--json", help="write the table here, too")
-    for hidden in ("--tool", "--url", "--path"):
-        parser.add_argument(hidden, help=argparse.SUPPRESS)
-    return parser.parse_args()
-
-
-def _write_lines(folder: Path, lines: int) -> str:
-    path = folder / "lines.jsonl"
-    filler = "lorem ipsum dolor sit amet consectetur " * (LINE_BYTES // 39)
-    with open(path, "w") as file:
-        for place in range(lines):
-            body = {"model": "null", "messages": [{"role": "user", "content": f"{place} {filler}"}], "max_tokens": 100}
-            line = {"custom_id": f"request-{place}", "method": "POST", "url": CHAT, "body": body}
-            file.write(json.dumps(line) + "\n")
-    return str(path)
-
-
-@contextmanager
-def _null_upstream(folder: Path) -> Iterator[str]:
-    program = folder / "null_upstream"
-    subprocess.run(["cc", "-O2", "-o", program, HERE / "null_upstream.c"], check=True)
-    server = subprocess.Popen([program], stdout=subprocess.PIPE, text=True)
-    try:
-        _pin(server.pid, 1)
-        assert server.stdout is not None
-        yield f"http://127.0.0.1:{int(server.stdout.readline())}"
-    finally:
-        server.kill()
-        server.communicate()
-
-
-def _in_own_process(tool: str, url: str, path: str, lines: int, max_inflight: int | None) -> dict[str, Any]:
-    words = [sys.executable, __file__, "--tool", tool, "--url", url, "--path", path, "--lines", str(lines)]
-    if max_inflight:
-        words += ["--max-inflight", str(max_inflight)]
-    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: _pin(0, 0))
-    return json.loads(done.stdout)
-
-
-def _pin(pid: int, core: int) -> None:
-    """Where there are several cores, tool and upstream must not take turns on one."""
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) > 1:
-        os.sched_setaffinity(pid, {cores[core]})
-
-
-def _print_table(rows: list[dict[str, Any]]) -> None:
-    print(f"{'tool':<12}{'requests':>10}{'req/s':>10}{'CPU us/req':>12}{'RSS MB':>8}  notes")
-    for row in rows:
-        notes = " ".join(f"{name}={row[name]}" for name in ("limit", "retries") if name in row)
-        cells = (row["requests"], row["requests_per_second"], row["cpu_us_per_request"], row["rss_mb"])
-        print(f"{row['tool']!s:<12}{cells[0]:>10}{cells[1]:>10}{cells[2]:>12}{cells[3]:>8}  {notes}")
-
-
-def _recipe(lines: int) -> dict[str, Any]:
-    return {
-        "lines": lines,
-        "line_bytes": LINE_BYTES,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-    }
+    if sys.argv[1:2] == ["--tool"]:
+        tool, url, path, lines = sys.argv[2:]
+        sys.stdout.buffer.write(msgspec.json.encode(measure(tool, url, path, int(lines))))
+    else:
+        alone(compare, lines=100_000)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,27 @@
 """What the journal costs: CPU per result when it is written, opened again, replayed and finalized, and memory per line.
 
-    python bench/journal.py [--lines N] [--body-bytes N] [--folder FOLDER]
+    python -m bench.journal [--lines 200000] [--repeats 3] [--folder DIR]
 
-CPU time is what to compare; wall time depends on the disk, and is shown beside it.
+Beside it SQLite, with the same bodies and the same promise: a transaction for each 256 results, in a write-ahead log
+that is synced at each commit. Making the results is counted for both. CPU time is what to compare; wall time depends
+on the disk.
 """
 
-import argparse
 import asyncio
 import json
 import resource
+import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from random import Random
 
+import msgspec
 from msgspec import Struct
 
 from batchyard.config import Order
@@ -27,18 +32,12 @@ from batchyard.domain.result import Answer, Outcome, Result, Usage
 from batchyard.journals.disk import open_journal
 from batchyard.offload import ThreadOffload
 from batchyard.pipeline.finalize import finalize
+from bench.asked import alone
+from bench.command import Cost
+from bench.make_lines import Recipe
+from bench.table import Row, row
 
 INFLIGHT = 256
-
-
-class Row(Struct, frozen=True):
-    """One line of the table."""
-
-    step: str
-    lines: int
-    cpu_us_per_line: float
-    wall_seconds: float
-    peak_mb: float
 
 
 class NoFollowers(Struct, frozen=True):
@@ -76,29 +75,38 @@ class BodyOnly:
         return result.reply.body + b"\n"  # pyright: ignore
 
 
+def compare(folder: Path, recipe: Recipe, repeats: int) -> list[Row]:
+    runs: dict[tuple[str, str], list[Cost]] = {}
+    for _ in range(repeats):
+        for tool in ("batchyard", "sqlite"):
+            for step, cost in _in_own_process(tool, folder, recipe.lines).items():
+                runs.setdefault((step, tool), []).append(cost)
+    return [row(f"journal {step}", tool, recipe.lines, costs) for (step, tool), costs in runs.items()]
+
+
+def _in_own_process(tool: str, folder: Path, lines: int) -> dict[str, Cost]:
+    words = [sys.executable, "-m", "bench.journal", "--tool", tool, str(folder), str(lines)]
+    done = subprocess.run(words, check=True, stdout=subprocess.PIPE)
+    return msgspec.json.decode(done.stdout, type=dict[str, Cost])
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lines", type=int, default=200_000)
-    parser.add_argument("--body-bytes", type=int, default=850)
-    parser.add_argument("--folder", help="on the disk to measure; default: the temporary folder's")
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
-        rows = asyncio.run(measure(folder, asked.lines, asked.body_bytes))
-    print(f"{'step':<28}{'lines':>10}{'us CPU/line':>13}{'wall s':>9}{'peak MB':>9}")
-    for row in rows:
-        print(f"{row.step:<28}{row.lines:>10}{row.cpu_us_per_line:>13.2f}{row.wall_seconds:>9.2f}{row.peak_mb:>9.0f}")
+    if sys.argv[1:2] != ["--tool"]:
+        alone(compare, lines=200_000)
+        return
+    tool, parent, lines = sys.argv[2:]
+    with tempfile.TemporaryDirectory(dir=parent) as folder:
+        steps = asyncio.run(measure(folder, int(lines))) if tool == "batchyard" else sqlite(folder, int(lines))
+        sys.stdout.buffer.write(msgspec.json.encode(steps))
 
 
-async def measure(folder: str, lines: int, body_bytes: int) -> list[Row]:
-    rows: list[Row] = []
+async def measure(folder: str, lines: int) -> dict[str, Cost]:
+    steps: dict[str, Cost] = {}
     disk, offload = LocalDisk(), ThreadOffload()
     path = f"{folder}/journal"
-    bodies, order = some_bodies(body_bytes), completion_order(lines)
-    with measured(rows, "make results (to subtract)", lines):
-        for line in order:
-            a_result(line, bodies)
+    bodies, order = some_bodies(), completion_order(lines)
     journal = await open_journal(disk, offload, path, lines)
-    with measured(rows, "append and commit", lines):
+    with measured(steps, "append"):
         for number, line in enumerate(order):
             journal.append(a_result(line, bodies))
             if number % INFLIGHT == 0:
@@ -106,28 +114,55 @@ async def measure(folder: str, lines: int, body_bytes: int) -> list[Row]:
                 await asyncio.sleep(0)
         await journal.flush()
     await journal.close()
-    with measured(rows, "open again", lines):
+    with measured(steps, "open"):
         journal = await open_journal(disk, offload, path, lines)
     assert journal.recorded.succeeded == lines
-    with measured(rows, "replay in input order", lines):
+    with measured(steps, "read"):
         for _ in journal.replay(iter(range(lines))):
             pass
     for order_ in Order:
-        with measured(rows, f"finalize, {order_} order", lines):
+        with measured(steps, f"finalize, {order_}"):
             write = partial(finalize, disk, NoFollowers(lines), None, journal, BodyOnly())  # pyright: ignore
             write(output=f"{folder}/out.jsonl", errors=None, order=order_, on_progress=lambda _: None)
     await journal.close()
     offload.close()
-    return rows
+    return steps
+
+
+def sqlite(folder: str, lines: int) -> dict[str, Cost]:
+    """The same results in a table, with the same durability."""
+    steps: dict[str, Cost] = {}
+    bodies, order = some_bodies(), completion_order(lines)
+    database = sqlite3.connect(f"{folder}/results.db", isolation_level=None)
+    database.executescript("pragma journal_mode = wal; pragma synchronous = full;")
+    database.execute("create table results (line integer primary key, custom_id text, body blob, seconds real)")
+    with measured(steps, "append"):
+        for start in range(0, lines, INFLIGHT):
+            results = [(line, f"request-{line}", bodies[line & 15], 0.8125) for line in order[start : start + INFLIGHT]]
+            database.execute("begin")
+            database.executemany("insert into results values (?, ?, ?, ?)", results)
+            database.execute("commit")
+    with measured(steps, "read"):
+        for _ in database.execute("select line, custom_id, body, seconds from results order by line"):
+            pass
+    database.close()
+    return steps
 
 
 @contextmanager
-def measured(rows: list[Row], step: str, lines: int) -> Iterator[None]:
-    cpu, wall = time.process_time(), time.perf_counter()
+def measured(steps: dict[str, Cost], name: str) -> Iterator[None]:
+    before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     yield
-    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
-    rows.append(Row(step, lines, cpu / lines * 1e6, wall, peak))
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    steps[name] = Cost(
+        exit_code=0,
+        wall_seconds=time.perf_counter() - began,
+        user_seconds=after.ru_utime - before.ru_utime,
+        system_seconds=after.ru_stime - before.ru_stime,
+        peak_bytes=after.ru_maxrss << (0 if sys.platform == "darwin" else 10),
+        stage_peaks={},
+        stage_begins={},
+    )
 
 
 def completion_order(lines: int) -> list[int]:
@@ -141,7 +176,7 @@ def completion_order(lines: int) -> list[int]:
     return order
 
 
-def some_bodies(size: int) -> list[bytes]:
+def some_bodies(size: int = 850) -> list[bytes]:
     words = "a batch of requests becomes a batch of answers, line by line, and none of them is lost "
     text = (words * (size // len(words) + 1))[: max(size - 150, 1)]
     return [

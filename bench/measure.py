@@ -19,7 +19,10 @@ _SAMPLE_SECONDS = 0.25  # walking /proc costs processor time, which the command 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """One run. `answering_seconds` is from the first answer to the last, as far as they can be seen; else None."""
+    """One run. `answering_seconds` is from the first answer to the last, as far as they can be seen; else None.
+
+    `answered` is the last number of answers that was seen while it ran.
+    """
 
     exit_code: int
     wall_seconds: float
@@ -27,6 +30,7 @@ class Cost:
     peak_rss_mb: float
     processes: int
     answering_seconds: float | None
+    answered: int
 
 
 class Tree:
@@ -73,9 +77,11 @@ class Progress:
         self._lines = lines
         self._began: float | None = None
         self._ended: float | None = None
+        self.seen = 0
 
     def look(self) -> int:
         now, count = time.perf_counter(), self._answered()
+        self.seen = max(self.seen, count or 0)
         if count is not None and self._began is None:
             self._began = now
         if count == self._lines and self._ended is None:
@@ -120,6 +126,7 @@ def run(
         peak_rss_mb=tree.peak_rss / 1e6,
         processes=tree.processes,
         answering_seconds=progress.seconds(ended),
+        answered=progress.seen,
     )
     _clear(tree.pids)
     return cost

@@ -4,7 +4,9 @@
  * What a dispatcher costs shows only against a server that costs nothing, so this one reads no more of a request than
  * it must: the end of its head, its Content-Length, and that many bytes. One thread, epoll, keep-alive, pipelining.
  *
- *     cc -O2 -o null_upstream null_upstream.c && ./null_upstream      prints its port, serves until killed
+ *     cc -O2 -o null_upstream null_upstream.c && ./null_upstream
+ *
+ * Prints its port, then "first" when the first request with a body has come, and on SIGTERM how many there were.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -12,6 +14,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +32,8 @@ struct peer {
     char head[HEAD_BYTES];
 };
 
+static volatile sig_atomic_t ending;
+static unsigned long requests;
 static char answer[2048];
 static size_t answer_length;
 
@@ -77,6 +82,12 @@ static size_t content_length(const char *head) {
     return 0;
 }
 
+static void count_request(void) {
+    if (requests++) return;
+    puts("first");
+    fflush(stdout);
+}
+
 /* Eat bytes of requests; returns how many requests they finished, or -1 where a head is too long. */
 static int eat(struct peer *peer, const char *data, size_t size) {
     int finished = 0;
@@ -84,7 +95,7 @@ static int eat(struct peer *peer, const char *data, size_t size) {
         if (peer->body_left) {
             size_t skipped = size < peer->body_left ? size : peer->body_left;
             data += skipped, size -= skipped, peer->body_left -= skipped;
-            if (!peer->body_left) finished++;
+            if (!peer->body_left) finished++, count_request();
             continue;
         }
         size_t before = peer->head_length, room = HEAD_BYTES - 1 - before, taken = size < room ? size : room;
@@ -134,14 +145,23 @@ static void welcome(int epoll, int door) {
     }
 }
 
+static void end(int signal) {
+    (void)signal;
+    ending = 1;
+}
+
 int main(void) {
     struct epoll_event events[EVENTS], event = {.events = EPOLLIN, .data.ptr = NULL};
+    struct sigaction on_end = {.sa_handler = end};
+    sigaction(SIGTERM, &on_end, NULL);
     make_answer();
     int door = listen_on_loopback(), epoll = epoll_create1(0);
     if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, door, &event) < 0) fail("epoll");
-    for (;;) {
+    while (!ending) {
         int count = epoll_wait(epoll, events, EVENTS, -1);
         for (int i = 0; i < count; i++)
             events[i].data.ptr ? serve(events[i].data.ptr) : welcome(epoll, door);
     }
+    printf("%lu\n", requests);
+    return 0;
 }

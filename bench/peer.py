@@ -1,6 +1,6 @@
 """Batchyard beside `vllm run-batch`: the same file, the same model, and a kill -9 half way.
 
-    python -m bench.peer [--lines 256 500] [--kill-lines 2000] [--repeats 3] [--only NAME ...] [--vllm PROGRAM]
+    python -m bench.peer [--lines 256 500] [--kill-lines 8000] [--repeats 3] [--only NAME ...] [--vllm PROGRAM]
 
 Needs the environment that tests/peer/setup.sh makes. The runs of one size take turns (A B C D, A B C D), so that a
 busy minute of the machine falls on all. Prints one table and writes it to bench/results/peer.md, with the figures of
@@ -131,17 +131,21 @@ def whole_run(runner: Runner, asked: list[Question], folder: Path) -> dict[str, 
 
 
 def killed_run(runner: Runner, asked: list[Question], folder: Path) -> dict[str, Any]:
-    """Kill it when it has answered half of the lines; what is left, and what a rerun then costs."""
+    """Kill it when it says that half of the lines are answered; what is left, and what a rerun then costs.
+
+    What counts as kept is what the rerun does not ask again: vLLM begins anew and overwrites its output.
+    """
     files = _files(folder, asked)
     killed = _run(runner, files, len(asked), kill_at=len(asked) // 2)
     lines_left = _line_count(files.output)
     rerun = _run(runner, files, len(asked))
-    kept = _resumed(files) if runner.resumes else lines_left
+    kept = _resumed(files) if runner.resumes else 0
     return {
         "runner": runner.name,
         "lines": len(asked),
         "killed_after_seconds": killed.wall_seconds,
         "killed_exit_code": killed.exit_code,
+        "answered_when_killed": killed.answered,
         "output_lines_after_kill": lines_left,
         "results_kept": kept,
         "rerun_exit_code": rerun.exit_code,
@@ -210,6 +214,7 @@ def kill_rows(killed: list[dict[str, Any]]) -> list[list[str]]:
         [
             *(str(each["lines"]), each["runner"]),
             *(f"{each['usual_wall_seconds']:.1f}", f"{each['killed_after_seconds']:.1f}"),
+            str(each["answered_when_killed"]),
             *(str(each["output_lines_after_kill"]), str(each["results_kept"])),
             *(f"{each['rerun_wall_seconds']:.1f}", f"{each['rerun_right']}/{each['lines']}"),
         ]
@@ -218,16 +223,7 @@ def kill_rows(killed: list[dict[str, Any]]) -> list[list[str]]:
 
 
 WHOLE_HEAD = ["lines", "runner", "wall s (min-max)", "answering s", "CPU s", "peak RSS MB", "right", "exit"]
-KILL_HEAD = [
-    "lines",
-    "runner",
-    "whole s",
-    "killed after s",
-    "output lines left",
-    "results kept",
-    "rerun s",
-    "right after it",
-]
+KILL_HEAD = ["lines", "runner", "whole s", "killed at s", "answered", "in output", "kept", "rerun s", "right after"]
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -254,10 +250,11 @@ def report(facts: dict[str, Any], whole: list[dict[str, Any]], killed: list[dict
             "",
             table(WHOLE_HEAD, summary_rows(whole)),
             "",
-            "Answering is from the first answer to the last, seen in vLLM's progress bar and in Batchyard's journal; "
-            "the rest of the wall time is start and end. Memory is the sum over the process tree, shared pages and all.",
+            "Answering is from the first answer to the last, as vLLM's progress bar (every 5 s) and Batchyard's "
+            "journal show it; the rest is start and end. Memory is of the whole process tree, shared pages and all.",
             "",
-            "After `kill -9` when half of the lines were answered, and the same command again:",
+            "After `kill -9` when half of the lines were seen answered, and the same command again. Kept is what the "
+            "rerun does not ask again: vLLM writes its output at the end and begins anew.",
             "",
             table(KILL_HEAD, kill_rows(killed)),
             "",
@@ -326,7 +323,9 @@ def _tell(run: dict[str, Any]) -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lines", type=int, nargs="+", default=[256, 500])
-    parser.add_argument("--kill-lines", type=int, default=2000, help="0 leaves the kill out")
+    parser.add_argument(
+        "--kill-lines", type=int, default=8000, help="0 leaves the kill out; vLLM shows its progress every 5 s"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", nargs="+", help="names of runners")
     parser.add_argument("--vllm", default=str(ROOT / ".venv-peer" / "bin" / "vllm"))

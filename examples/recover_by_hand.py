@@ -20,16 +20,19 @@ for segment in sorted(folder.glob("journal/*.jsonl")):
         results.setdefault(result["line"], result)  # of several results of one line the first counts
 
 plan = (folder / "plan").read_bytes()
-source = open(json.loads((folder / "run.json").read_text())["input"]["path"], "rb")
-for place, record in enumerate(struct.iter_unpack("<QQQIIIiIII", plan[64:])):
-    offset, length, leader = record[0], record[3], record[6]
-    result = results.get(place) or results.get(leader)  # a repeated request takes the answer of its first
-    if result is None:
-        continue
-    custom_id = result["custom_id"]
-    if result["line"] != place:
-        source.seek(offset)
-        custom_id = json.loads(source.read(length))["custom_id"]
-    body = base64.b64decode(result["base64"]).decode("utf-8", "replace") if "base64" in result else result.get("raw")
-    response = None if result["failure"] else {"status_code": result["status"], "body": body or result["body"]}
-    print(json.dumps({"custom_id": custom_id, "response": response, "error": result["failure"]}))
+manifest = json.loads((folder / "run.json").read_text())
+with open(manifest["input"]["path"], "rb") as source:
+    for place, record in enumerate(struct.iter_unpack("<QQQIIIiIII", plan[64:])):
+        offset, length, leader = record[0], record[3], record[6]
+        result = results.get(place) or results.get(leader)  # a repeated request takes the answer of its first
+        if result is None:
+            continue
+        custom_id = result["custom_id"]
+        if result["line"] != place:
+            source.seek(offset)
+            custom_id = json.loads(source.read(length))["custom_id"]
+        body = result.get("raw") or result["body"]
+        if "base64" in result:
+            body = base64.b64decode(result["base64"]).decode("utf-8", "replace")
+        response = None if result["failure"] else {"status_code": result["status"], "body": body}
+        print(json.dumps({"custom_id": custom_id, "response": response, "error": result["failure"]}))

@@ -13,15 +13,15 @@ from batchyard.cli.main import app
 
 HEAD = """# The command line
 
-Written by `make docs` from the commands themselves; a test fails where it is not up to date. What the exit codes mean
-is in [exit-codes.md](exit-codes.md), what the variables are in [environment.md](environment.md).
+Written by `make docs` from the commands themselves; a test fails where it is not up to date. See also
+[exit codes](exit-codes.md) and [environment variables](environment.md).
 """
 
 FOREIGN = """## Flags of other runners
 
 `run-batch` takes every flag of `vllm run-batch` and `fastdeploy run-batch`. Underscores and dashes are equal in names,
-`--name=value` and `--name value` too, sizes may be written `32K` (times 1024) or `25.6k` (thousands), and flags with a
-JSON object may be given in parts (`--default-chat-template-kwargs.enable_thinking false`).
+`--name=value` and `--name value` too, `--max-model-len` may be written `32K` (times 1024) or `25.6k` (thousands), and
+flags with a JSON object may be given in parts (`--default-chat-template-kwargs.enable_thinking false`).
 
 Some are our own flags under another name:
 
@@ -30,8 +30,8 @@ Some are our own flags under another name:
 {aliases}
 
 The flags of engines (`--tensor-parallel-size`, `--dtype`, ...) go to the engine's program where it is one (`vllm`,
-`sglang`, `fastdeploy`, `llama-server`). With any other engine they mean nothing, and one line on standard error names them:
-`Ignored with the engine embedded: --tensor-parallel-size`. These are never handed on:
+`sglang`, `fastdeploy`, `llama-server`). With any other engine they mean nothing, and one line on standard error names
+them: `Ignored with the engine embedded: --tensor-parallel-size`. These are never handed on:
 
 | flag | what happens |
 |---|---|
@@ -86,8 +86,6 @@ def _paragraphs(text: str) -> list[str]:
 def _panels(command: Any) -> dict[str, list[Any]]:
     panels: dict[str, list[Any]] = {}
     for param in command.params:
-        if param.param_type_name == "option" and param.hidden:
-            continue
         panels.setdefault(getattr(param, "rich_help_panel", None) or "Other", []).append(param)
     return panels
 
@@ -129,17 +127,7 @@ def _aliases() -> str:
 
 
 def _uses() -> str:
-    rows = {name: WHAT_HAPPENS[use] for name, use in compat_flags.USES.items()}
-    rows |= dict.fromkeys(_hidden(), "accepted without a word; it changes nothing here")
-    return "\n".join(f"| `{name}` | {what} |" for name, what in rows.items())
-
-
-def _hidden() -> Iterator[str]:
-    """Flags that are there only so that other runners' commands run as they stand."""
-    group = cast("Any", typer.main.get_command(app))
-    for param in group.commands["run-batch"].params:
-        if param.hidden:
-            yield from param.opts
+    return "\n".join(f"| `{name}` | {WHAT_HAPPENS[use]} |" for name, use in compat_flags.USES.items())
 
 
 def names() -> Iterator[str]:

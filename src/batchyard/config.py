@@ -81,7 +81,8 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     `engines/`, of a managed program, or `auto`. `slots`, `context_tokens` (of one request) and `threads` are None where
     the engine decides. `chat_template` is a path or the template itself, `template_arguments` a JSON object for it.
     `seed` is the engine's own where a request has none. `engine_flags` are those that only a managed engine
-    understands, in the user's order. `engine_start_seconds` is how long an engine may take to become ready.
+    understands, in the user's order. `engine_start_seconds` is how long an engine may take to become
+    ready, below zero without limit.
 
     `fresh` starts over; otherwise a run goes on where an earlier one with the same input stopped. `dedupe` asks once
     what several lines ask in the same words, where an answer is a function of its request.

@@ -31,6 +31,11 @@ class Abilities(Struct, frozen=True, kw_only=True):
 class Engine(Protocol):
     """Who answers. Opened by `open(config)` of its module in `engines/`."""
 
+    @property
+    def restarts(self) -> int:
+        """How often a process of the engine had to be started again; 0 where it has none."""
+        ...
+
     async def start(self) -> Abilities:
         """Load or connect. Raises Unavailable, with a remedy, where it cannot start at all."""
         ...

@@ -136,6 +136,7 @@ def test_a_worker_that_is_killed_is_replaced_and_every_line_is_answered(cli: Cli
     lines = demo.requests().read_text().splitlines()
     cli.path("in.jsonl").write_text("\n".join(lines))
     words = ("run-batch", "-i", "in.jsonl", "-o", "out.jsonl", "--model", "demo", "--engine", engine, "--retries", "0")
+    words += ("--summary", "summary.json")
     journal = cli.path("out.jsonl.batchyard/journal/000001.jsonl")
     with cli.start(*words, "--progress", "plain") as run:
         run.wait_for("running")
@@ -147,5 +148,6 @@ def test_a_worker_that_is_killed_is_replaced_and_every_line_is_answered(cli: Cli
         os.kill(workers[0].pid, signal.SIGKILL)
         done = run.finish()
     assert done.code == 0, done.stderr
+    assert json.loads(cli.path("summary.json").read_text())["engine_restarts"] == 1
     results = [json.loads(line) for line in cli.path("out.jsonl").read_text().splitlines()]
     assert [result["custom_id"] for result in results] == [json.loads(line)["custom_id"] for line in lines]

@@ -105,7 +105,7 @@ ServedModelName = Annotated[
     list[str] | None,
     typer.Option(
         "--served-model-name",
-        help="Names that lines may use for the model; the first one stands in answers.",
+        help="Names that lines may use for the model; a line without one gets the first.",
         rich_help_panel=MODEL,
         metavar="NAME...",
     ),
@@ -206,7 +206,7 @@ EngineStart = Annotated[
     float | None,
     typer.Option(
         "--engine-start-timeout",
-        help="Seconds until the engine must be ready (also --max-waiting-time). -1, the default: while it seems alive.",
+        help="Seconds that an upstream or program may take to be ready (also --max-waiting-time); -1: no limit.",
         rich_help_panel=MODEL,
         metavar="SECONDS",
     ),

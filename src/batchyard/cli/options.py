@@ -86,7 +86,7 @@ def run_options(params: Mapping[str, Any], foreign: tuple[EngineFlag, ...]) -> R
         api_key_env=params["api_key_env"] or (DEFAULT_KEY if DEFAULT_KEY in os.environ else None),
         context_tokens=params["max_model_len"],
         engine_flags=(*for_program(foreign), *_for_program(params)),
-        engine_start_seconds=_seconds(params["engine_start_timeout"]),
+        engine_start_seconds=params["engine_start_timeout"],
         dispatch=DispatchSettings(
             max_inflight=params["max_inflight"],
             retries=params["retries"],
@@ -104,8 +104,3 @@ def _for_program(params: Mapping[str, Any]) -> tuple[EngineFlag, ...]:
 def given_flags(params: Mapping[str, Any]) -> tuple[str, ...]:
     """The flags that only some engines heed, where they were given."""
     return tuple(name for key, name in SPELLING.items() if params[key] is not None)
-
-
-def _seconds(value: float | None) -> float | None:
-    """FastDeploy writes -1 for "without limit"."""
-    return None if value is None or value < 0 else value

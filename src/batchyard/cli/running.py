@@ -5,10 +5,9 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Collection
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from msgspec import Struct
-from rich.console import Console
 
 from batchyard.cli import compat_flags, progress
 from batchyard.cli.exits import Ended, exit_code
@@ -21,6 +20,9 @@ from batchyard.domain.errors import BadLines, BatchyardError
 from batchyard.domain.line import LineError
 from batchyard.pipeline.stop import Stop, Stopped
 from batchyard.pipeline.tally import Tally
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 SHOWN_LINE_ERRORS = 20
 
@@ -117,6 +119,8 @@ def _innermost(error: Exception) -> Exception:
 
 def _report(options: RunOptions, reporting: Reporting, ended: Ended | Exception, summary: Summary) -> int:
     """Tell people and files how it ended; a summary that cannot be written does not change how the run ended."""
+    from rich.console import Console  # only now: while the run works, its memory is for the run
+
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     if isinstance(ended, Exception):
         _print_error(ended, options, console)
@@ -143,7 +147,7 @@ def how_to_go_on(options: RunOptions, summary: Summary) -> str:
     return f"{kept} To go on, run {command} again."
 
 
-def _print_error(error: Exception, options: RunOptions, console: Console) -> None:
+def _print_error(error: Exception, options: RunOptions, console: "Console") -> None:
     if isinstance(error, BadLines):
         _print_bad_lines(error, options, console)
     if isinstance(error, BatchyardError):
@@ -155,7 +159,7 @@ def _print_error(error: Exception, options: RunOptions, console: Console) -> Non
     console.print("batchyard: this is a fault of Batchyard. What was answered is safe; the same command goes on.")
 
 
-def _print_bad_lines(error: BadLines, options: RunOptions, console: Console) -> None:
+def _print_bad_lines(error: BadLines, options: RunOptions, console: "Console") -> None:
     for line_error in error.errors[:SHOWN_LINE_ERRORS]:
         console.print(line_text(line_error), markup=False)
     hidden = error.count - min(len(error.errors), SHOWN_LINE_ERRORS)

@@ -108,7 +108,7 @@ def _options(params: dict[str, Any]) -> Any:
         upstreams=tuple(params["upstream"] or ()),
         api_key_env=params["api_key_env"] or (DEFAULT_KEY if DEFAULT_KEY in os.environ else None),
         context_tokens=params["max_model_len"],
-        engine_start_seconds=None if start is None or start < 0 else start,
+        engine_start_seconds=start,
         request_timeout_seconds=params["request_timeout"],
         grace_seconds=params["grace"],
     )

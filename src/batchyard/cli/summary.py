@@ -4,12 +4,10 @@ The JSON's keys are the fields of `Summary`, described there.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from batchyard import __version__
 from batchyard.cli.exits import Ended
@@ -17,6 +15,9 @@ from batchyard.cli.wording import amount, duration, rate
 from batchyard.config import RunOptions
 from batchyard.domain.errors import BatchyardError
 from batchyard.pipeline.tally import Tally
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class Prices(Struct, frozen=True):
@@ -168,8 +169,11 @@ def write_summary(summary: Summary, path: str) -> None:
     partial.replace(final)
 
 
-def print_summary(summary: Summary, console: Console) -> None:
+def print_summary(summary: Summary, console: "Console") -> None:
     """The table."""
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold")
     table.add_column()

@@ -4,8 +4,9 @@
 
 Most lines are right and much like each other, so reading has two ways with one meaning. The quick way decodes the few
 fields that matter in one typed pass, and looks at the line's *shape*: all of it but its id and its prompt. What is true
-of a shape (endpoint, model, sampling, that no key is repeated) is found once and remembered. Whatever the quick way
-stumbles over goes to `_faults.explain`, which checks step by step, in the order that the OpenAI service uses, and says
+of a shape (endpoint, model, sampling, that no key is repeated) is found once and remembered. Once lines of one shape
+follow each other, the next is first compared with the *frame* around the id and the prompt of the last one: where it
+fits, only these two are left to read. Whatever the quick way stumbles over goes to `_faults.explain`, which checks step by step, in the order that the OpenAI service uses, and says
 what is wrong first. Where that finds nothing, the line is as good as any other.
 
 Keys that appear twice are refused in the envelope and among the body's keys that we read, as programs disagree on which
@@ -49,7 +50,11 @@ class _Split(Struct, gc=False):
 
 
 class _Known(Struct, gc=False):
-    """What is true of all lines of a shape. `body_seed` is 0 where only the line itself tells where its body is."""
+    """What is true of all lines of a shape.
+
+    `body_seed` is 0 where only the line itself tells where its body is. In a `plain` shape, the id comes before the
+    prompt, no other key could be taken for theirs, and nothing is escaped.
+    """
 
     endpoint: str
     model: str
@@ -57,13 +62,28 @@ class _Known(Struct, gc=False):
     output_tokens: int
     prefix_seed: int
     body_seed: int
+    plain: bool
+
+
+class _Frame(Struct, gc=False):
+    """What stands before the id, between id and prompt, and after the prompt in lines of a plain shape.
+
+    `between` ends with the prompt's first byte, which tells its type, and `after` begins with its last.
+    """
+
+    known: _Known
+    before: bytes
+    between: bytes
+    after: bytes
 
 
 _decode = msgspec.json.Decoder(_Envelope).decode
 _split = msgspec.json.Decoder(_Split).decode
+_check_json = msgspec.json.Decoder(Raw).decode
 _fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _keys = re.compile(rb'"(%s)"\s*:' % "|".join(("custom_id", "method", "url", "body", *BODY_KEYS)).encode()).findall
 _escaped = re.compile(rb"\\u00[5-7]").search
+_id_text = re.compile(rb'[^"\\\x00-\x1f]+').match
 _model_first = re.compile(rb'\{\s*"model"\s*:\s*"([^"\\]+)"').match
 
 
@@ -78,9 +98,16 @@ class Lines:
         self._prompts = {url: (each.prompt, b'"%s":' % each.prompt.encode()) for url, each in self._endpoints.items()}
         self._shapes: dict[bytes, _Known] = {}
         self._room = SHAPES_BYTES
+        self._frame: _Frame | None = None
+        self._last: _Known | None = None
 
     def read(self, number: int, line: bytes) -> Line | LineError:
         """Check one line and describe it."""
+        frame = self._frame
+        if frame is not None and line.endswith(frame.after) and line.startswith(frame.before):
+            found = self._framed(line, frame)
+            if found is not None:
+                return found
         try:
             envelope = _decode(line)
         except BROKEN:
@@ -105,6 +132,23 @@ class Lines:
     def custom_id(self, line: bytes) -> str | None:
         return read_custom_id(line)
 
+    def _framed(self, line: bytes, frame: _Frame) -> Line | None:
+        """A line that differs from the last one in its id and its prompt only, and is right beyond doubt."""
+        found = _id_text(line, len(frame.before))
+        if found is None or not line.startswith(frame.between, found.end()):
+            return None
+        prompt = line[found.end() + len(frame.between) - 1 : len(line) - len(frame.after) + 1]
+        try:
+            _check_json(prompt)
+            custom_id = found[0].decode()
+            if not line.isascii():
+                line.decode()  # of most of a line the decoder does not look at that
+        except BROKEN:
+            return None
+        if len(custom_id) > self._rules.longest_id or _may_nest_deep(prompt):
+            return None
+        return _described(line, custom_id, prompt, frame.known)
+
     def _quick(self, line: bytes, envelope: _Envelope) -> Line | None:
         """A line that is right beyond doubt; None where a closer look is needed. Runs for every line."""
         prompt_key = self._prompts.get(envelope.url)
@@ -120,7 +164,12 @@ class Lines:
             return None
         shape = _shape(line, prompt_key[1], prompt, custom_id)
         known = self._shapes.get(shape) or self._examine(shape, line, envelope, prompt)
-        return None if known is None else _described(line, custom_id, prompt, known)
+        if known is None:
+            return None
+        if known is self._last and known.plain:
+            self._frame = _frame(line, prompt_key[1], prompt, custom_id, known)
+        self._last = known
+        return _described(line, custom_id, prompt, known)
 
     def _slow(self, line: bytes) -> Line:
         """Describe a line in which the closer look found no fault."""
@@ -128,7 +177,7 @@ class Lines:
         endpoint = self._rules.route(envelope.url)
         assert endpoint is not None
         prompt = bytes(getattr(envelope.body, endpoint.prompt))
-        known = self._known(endpoint, envelope.body, prompt, body_seed=0)
+        known = self._known(endpoint, envelope.body, prompt, body_seed=0, plain=False)
         assert known is not None
         return _described(line, envelope.custom_id, prompt, known)
 
@@ -138,16 +187,19 @@ class Lines:
         if (envelope.method != "POST" and not rules.any_method) or body.stream or _may_nest_deep(shape):
             return None
         keys = _keys(shape)
-        if (len(set(keys)) < len(keys) or _escaped(shape)) and repeats_a_key(line):
+        distinct = len(set(keys)) == len(keys)
+        if (not distinct or _escaped(shape)) and repeats_a_key(line):
             return None
         endpoint = self._endpoints[envelope.url]
-        known = self._known(endpoint, body, prompt, _body_seed(shape, keys, endpoint.path))
+        body_seed = _body_seed(shape, keys, endpoint.path)
+        plain = bool(body_seed and prompt) and distinct and b"\\" not in shape
+        known = self._known(endpoint, body, prompt, body_seed, plain)
         if known is not None and len(shape) <= self._room:
             self._room -= len(shape)
             self._shapes[shape] = known
         return known
 
-    def _known(self, endpoint: Endpoint, body: Body, prompt: bytes, body_seed: int) -> _Known | None:
+    def _known(self, endpoint: Endpoint, body: Body, prompt: bytes, body_seed: int, plain: bool) -> _Known | None:
         rules = self._rules
         model = body.model or rules.default_model
         traits = endpoint.check(body, prompt)
@@ -162,16 +214,19 @@ class Lines:
             traits.output_tokens,
             prefix_seed(f"{endpoint.path} {model}"),
             body_seed,
+            plain,
         )
 
 
 def _described(line: bytes, custom_id: str, prompt: bytes, known: _Known) -> Line:
-    if known.repeatable:
+    if not known.repeatable:
+        digest = 0
+    elif known.body_seed:
         # Where the shape tells what else is in the body, only the prompt is left to hash. Equal requests in lines that
         # are laid out in different ways may get different digests, which costs an answer and is never wrong.
-        digest = (xxh3_64_intdigest(prompt, known.body_seed) if known.body_seed else _digest(line, known)) or 1
+        digest = xxh3_64_intdigest(prompt, known.body_seed) or 1
     else:
-        digest = 0
+        digest = _digest(line, known) or 1
     return Line(
         custom_id,
         known.endpoint,
@@ -193,14 +248,27 @@ def _shape(line: bytes, key: bytes, prompt: bytes, custom_id: str) -> bytes:
 
     A line is told by its shape, prompt and id together. What is not found at once stays in the shape.
     """
-    start = line.find(key) + len(key)
-    if line[start] == SPACE:
-        start += 1
+    start = _value_of(line, key)
     shape = line[: start + 1] + line[start + len(prompt) :] if prompt and line.startswith(prompt, start) else line
     named = NAMED + b' "' + custom_id.encode() + b'"'
     if named not in shape:
         named = named.replace(b" ", b"", 1)
     return shape.replace(named, NAMED, 1)
+
+
+def _value_of(line: bytes, key: bytes) -> int:
+    """Where the value stands behind the first `key`, which ends with its colon."""
+    start = line.find(key) + len(key)
+    return start + 1 if line[start] == SPACE else start
+
+
+def _frame(line: bytes, key: bytes, prompt: bytes, custom_id: str, known: _Known) -> _Frame | None:
+    """The frame of a line of a plain shape, where id and prompt stand in it as they should."""
+    named, start = b'"%b"' % custom_id.encode(), _value_of(line, key)
+    at = _value_of(line, NAMED)
+    if not (at < start and line.startswith(named, at) and line.startswith(prompt, start)):
+        return None
+    return _Frame(known, line[: at + 1], line[at + len(named) - 1 : start + 1], line[start + len(prompt) - 1 :])
 
 
 def _body_seed(shape: bytes, keys: list[bytes], path: str) -> int:
@@ -226,12 +294,15 @@ def _is_text(line: bytes) -> bool:
 def _may_nest_deep(json: bytes) -> bool:
     """Whether there are so many brackets that they could nest too deep.
 
-    Looking for the few that most prompts have is quicker than counting.
+    Looking for the few that most prompts have is quicker than counting; most of all for one message, `[{...}]`.
     """
-    at, few = json.find(b"["), FEW_BRACKETS
+    at = json.find(b"{", 2)
+    if json.find(b"[", 1) < 0 and (at < 0 or json.find(b"{", at + 1) < 0):
+        return False
+    at, few = json.find(b"[", 1), FEW_BRACKETS
     while at >= 0 and few:
         at, few = json.find(b"[", at + 1), few - 1
-    at = json.find(b"{")
+    at = json.find(b"{", 2)  # `[{` is how most prompts begin
     while at >= 0 and few:
         at, few = json.find(b"{", at + 1), few - 1
     return not few and json.count(b"[") + json.count(b"{") > MOST_LEVELS // 2

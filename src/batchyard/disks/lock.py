@@ -1,4 +1,7 @@
-"""One process at a time in a folder: a lock that ends with its process, however that ends."""
+"""One process at a time in a folder: a lock that ends with its process, however that ends.
+
+Who holds it may remove the folder with the lock in it.
+"""
 
 import fcntl
 import os
@@ -16,19 +19,36 @@ class FolderLock:
         self._descriptor = -1
 
     def __enter__(self) -> "FolderLock":
-        Path(self._folder).mkdir(parents=True, exist_ok=True)
-        self._descriptor = os.open(f"{self._folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._descriptor)
-            raise Conflict(
-                f"Another process is at work in {self._folder}.",
-                remedy="Wait for it or stop it, or give another output.",
-            ) from error
+        path = f"{self._folder}/lock"
+        while self._descriptor < 0:
+            Path(self._folder).mkdir(parents=True, exist_ok=True)
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            except FileNotFoundError:  # its last holder has just removed the folder
+                continue
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                os.close(descriptor)
+                raise Conflict(
+                    f"Another process is at work in {self._folder}.",
+                    remedy="Wait for it or stop it, or give another output.",
+                ) from error
+            if _is_still(path, descriptor):
+                self._descriptor = descriptor
+            else:  # its last holder has removed it since we opened it: whoever comes now makes a new one
+                os.close(descriptor)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         os.close(self._descriptor)
+        self._descriptor = -1
+
+
+def _is_still(path: str, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))  # noqa: PTH116
+    except FileNotFoundError:
+        return False

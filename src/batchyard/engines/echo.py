@@ -35,6 +35,8 @@ def open(config: Config) -> Engine:
 class EchoEngine:
     """Says back the last user message; an embedding is the length of the text."""
 
+    restarts = 0
+
     def __init__(self, config: Config) -> None:
         self._config = config
 

@@ -40,6 +40,10 @@ class EmbeddedEngine:
         self._wide_abilities: Abilities | None = None
         self._starting = asyncio.Lock()
 
+    @property
+    def restarts(self) -> int:
+        return self._quick.restarts + self._wide.restarts
+
     async def start(self) -> Abilities:
         """Where the quick engine cannot load the model after all, the wide one takes its place."""
         try:

@@ -1,6 +1,7 @@
 """Cutting an input file into lines, and finding a planned line again."""
 
 from collections.abc import Callable, Iterator
+from io import BytesIO
 
 from msgspec import Struct
 
@@ -8,7 +9,7 @@ from batchyard.disk import Disk, Handle
 from batchyard.domain.errors import Conflict
 from batchyard.pipeline.plan import Entry, check_of
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 18
 GAP_BYTES = 64
 """How far apart lines may be (newlines, blank lines) and still count as asked for in order."""
 MARK = b"\xef\xbb\xbf"
@@ -44,8 +45,9 @@ def blocks(handle: Handle, most: int, on_chunk: Callable[[bytes], None]) -> Iter
             offset = len(MARK)
             position, chunk = len(MARK), chunk[len(MARK) :]
         position += len(chunk)
-        lines = chunk.split(b"\n")
-        rest = lines.pop()
+        lines = list(BytesIO(chunk))  # finds newlines several times as quickly as split does
+        rest = lines.pop() if lines and not chunk.endswith(b"\n") else b""
+        lines = [line[:-1] for line in lines]
         if lines:
             first = kept + len(lines[0])
             if first > most:

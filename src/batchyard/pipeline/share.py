@@ -138,6 +138,10 @@ class Front:
     def __init__(self, sharing: Sharing) -> None:
         self._sharing = sharing
 
+    @property
+    def restarts(self) -> int:
+        return self._sharing.engine.restarts
+
     async def start(self) -> Abilities:
         return self._sharing.abilities
 
@@ -161,6 +165,10 @@ class Share:
         self.batch = batch
         self.turns: deque[asyncio.Future[bool]] = deque()
         self.shut = False
+
+    @property
+    def restarts(self) -> int:
+        return self._sharing.engine.restarts
 
     async def start(self) -> Abilities:
         return self._sharing.abilities

@@ -10,7 +10,8 @@ class Tally:
     `stage` is the station at work. `lines` is the number of lines of the plan, `resumed` those that an earlier run had
     answered, `followers` those that repeat another line's request and take its answer. `succeeded` and `errored` count
     this run's lines, `written` those in the output so far. `bytes_read` of `bytes_total` is the progress of reading the
-    input. `seconds` says where the time went, by station.
+    input. `engine_restarts` counts the engine's processes that had to be started again. `seconds` says where the time
+    went, by station.
     """
 
     stage: str = "starting"
@@ -30,6 +31,7 @@ class Tally:
     output_tokens: int = 0
     cached_tokens: int = 0
     engine: str = ""
+    engine_restarts: int = 0
     engine_down_since: float | None = None
     failures: dict[str, int] = field(default_factory=dict[str, int])
     seconds: dict[str, float] = field(default_factory=dict[str, float])

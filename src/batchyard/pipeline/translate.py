@@ -18,6 +18,10 @@ class Translating:
         self._translation = translation
         self._translates = False
 
+    @property
+    def restarts(self) -> int:
+        return self._engine.restarts
+
     async def start(self) -> Abilities:
         abilities = await self._engine.start()
         source, target = self._translation.source, self._translation.target

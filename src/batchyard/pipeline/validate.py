@@ -25,7 +25,7 @@ __all__ = ["Reader", "Verdict", "line_errors", "refusal", "validate"]
 PROGRESS_BYTES = 8 << 20
 PROGRESS_PAIRS = 1 << 14
 TOLD_ERRORS = 1000
-KNOWN_PREFIXES = 1 << 15
+KNOWN_PREFIXES = 1 << 13
 MOST_NAMES = 1000
 PREFIX_TOKENS = 128
 """Tokens that lines with an equal prefix have in common, at least: what the prefix hash looks at, at 4 bytes each."""

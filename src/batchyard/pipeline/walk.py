@@ -228,6 +228,7 @@ async def _ask(run: Run, parts: Parts, planned: Opened, dialect: LineDialect, ta
     tally.stage = "running"
     requests, journal = rest.requests(planned, dialect), planned.journal
     await dispatch(requests, parts.engine, abilities, journal, run.dispatch, tally, stop, random=parts.random)
+    tally.engine_restarts = parts.engine.restarts
     await journal.flush()
 
 

@@ -1,5 +1,6 @@
 """The engine of a run, opened but not started."""
 
+import math
 import os
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from batchyard.endpoints.responses import AS_CHAT
 from batchyard.engine import Engine
 from batchyard.engines import echo, embedded, http, llamacpp, managed, openvino
 from batchyard.pipeline.translate import Translating
+from batchyard.transport.life import Patience
 from batchyard.wiring.models import Names, engine_name, model_path, names_of, vision_path
 
 DEFAULT_KEY_NAME = "OPENAI_API_KEY"
@@ -75,9 +77,10 @@ def _http(options: RunOptions) -> http.Config:
     if options.api_key_env is not None and not key:
         raise Invalid(f"The environment variable {key_name} is not set.", remedy="Set it to the upstream's key.")
     config = http.Config(urls=options.upstreams, api_key=key, api_key_name=key_name, model=options.model)
-    if options.engine_start_seconds is None:
+    seconds = options.engine_start_seconds
+    if seconds is None:
         return config
-    return msgspec.structs.replace(config, start_timeout_seconds=options.engine_start_seconds)
+    return msgspec.structs.replace(config, start_timeout_seconds=seconds if seconds >= 0 else math.inf)
 
 
 def _llamacpp(options: RunOptions) -> llamacpp.Config:
@@ -142,8 +145,15 @@ def _managed(program: str, options: RunOptions, names: Names, log_folder: str) -
         program=program,
         model=str(model_path(options.model)) if options.model == "demo" else options.model,
         log_folder=log_folder,
-        names=tuple(sorted(names.known or ())),
-        slots=options.slots,
-        context_tokens=options.context_tokens,
-        flags=tuple(flags),
+        names=tuple(dict.fromkeys((names.default or options.model, *sorted(names.known or ())))),
+        flags=tuple(flags),  # the slots and the context are among them
+        patience=_patience(options),
     )
+
+
+def _patience(options: RunOptions) -> Patience:
+    """A large model may load for half an hour where nothing else was said; below zero, for as long as it lives."""
+    seconds = options.engine_start_seconds
+    if seconds is None:
+        return Patience()
+    return Patience(start_seconds=seconds if seconds >= 0 else None)

@@ -42,29 +42,21 @@ async def run_batch(options: RunOptions, tally: Tally, stop: Stop) -> Ending:
 async def _run_there(
     options: RunOptions, where: Places, given: InputFacts | None, offload: Offload, tally: Tally, stop: Stop
 ) -> Ending:
-    try:
-        ending = await _run_locked(options, where, given, offload, tally, stop)
-    except BadLines:
-        places.tidy(where.folder)  # nothing ran, so nothing is left
-        raise
-    if ending.complete:
-        places.tidy(where.folder, keep=() if places.is_elsewhere(options.output) else places.FINISHED)
-    return ending
-
-
-async def _run_locked(
-    options: RunOptions, where: Places, given: InputFacts | None, offload: Offload, tally: Tally, stop: Stop
-) -> Ending:
     with FolderLock(where.folder):
         if options.fresh and given is None:
             await offload(lambda: places.tidy(where.folder, keep=places.LOCK))
         if given is None:
             tally.stage = "fetching"
             given = await offload(lambda: places.bring_input(options, where.folder, stop, _progress(tally)))
-        ending = await _walk(options, where, given, offload, tally, stop)
+        try:
+            ending = await _walk(options, where, given, offload, tally, stop)
+        except BadLines:
+            places.tidy(where.folder)  # nothing ran, so nothing is left
+            raise
         if ending.complete:
             tally.stage = "delivering"
             await offload(lambda: _deliver(options, where, stop))
+            places.tidy(where.folder, keep=() if places.is_elsewhere(options.output) else places.FINISHED)
     return ending
 
 

@@ -4,7 +4,8 @@ import pytest
 
 from batchyard.cli.flags import Progress
 from batchyard.cli.meter import WINDOW_SECONDS, Meter, View
-from batchyard.cli.progress import LINE_SECONDS, Bar, Plain, Silent, open_drawing, plain_line
+from batchyard.cli.bar import Bar
+from batchyard.cli.progress import LINE_SECONDS, Plain, Silent, open_drawing, plain_line
 from batchyard.cli.wording import amount, data, duration, fitted, rate
 from batchyard.pipeline.tally import Tally
 

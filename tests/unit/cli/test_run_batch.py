@@ -125,7 +125,7 @@ def test_command_lines_of_other_runners_run_as_they_stand(shell: Shell, line: st
 
 def test_flags_of_other_names_mean_ours_and_programs_get_theirs(shell: Shell) -> None:
     options = shell.options("--model m --max-num-seqs 8 --max-concurrency 64 -tp 2 --max-waiting-time -1 --port 1")
-    assert (options.slots, options.dispatch.max_inflight, options.engine_start_seconds) == (8, 64, None)
+    assert (options.slots, options.dispatch.max_inflight, options.engine_start_seconds) == (8, 64, -1)
     assert options.engine_flags == (EngineFlag("-tp", ("2",)), EngineFlag("--max-num-seqs", ("8",)))
 
 

@@ -288,6 +288,62 @@ def test_the_quick_and_the_close_look_agree() -> None:
         assert msgspec.structs.replace(quick, digest=1) == msgspec.structs.replace(close, digest=1)
 
 
+def a_reader_used_to(line: bytes) -> Lines:
+    """A reader that has read a few lines which differ in id and prompt only."""
+    reader = lines(models=frozenset({"m"}))
+    for custom_id, prompt in ((b"b", b"One"), (b"c", b"Two"), (b"d", b"Six"), (b"e", b"Ten")):
+        assert isinstance(reader.read(1, line.replace(b'"a"', b'"%b"' % custom_id).replace(b"One", prompt)), Line)
+    return reader
+
+
+USUAL = a_line("a", max_tokens=5, temperature=0)
+
+
+def test_the_frame_of_one_line_fits_the_next() -> None:
+    reader = a_reader_used_to(USUAL)
+    reader._shapes.clear()  # pyright: ignore[reportPrivateUsage]
+    assert reader.read(1, USUAL) == read(USUAL)
+    assert not reader._shapes  # pyright: ignore[reportPrivateUsage]
+
+
+def test_a_frame_lets_nothing_deep_and_nobody_elses_id_pass() -> None:
+    deep = a_line("a", messages=nested(201), max_tokens=5, temperature=0)
+    assert isinstance(a_reader_used_to(USUAL).read(1, deep), LineError)
+    other = USUAL.replace(b"{", b'{"meta": {"custom_id": "a"}, ', 1)
+    reader = lines()
+    for _ in range(4):
+        reader.read(1, other)
+    found = reader.read(1, other.replace(b'"a"', b'"q"', 1))
+    assert isinstance(found, Line) and found.custom_id == "a"
+
+
+@pytest.mark.parametrize(
+    "usual",
+    [
+        USUAL,
+        an_embedding("a", "One"),
+        a_line("a", metadata={"custom_id": "a"}, temperature=0),
+        a_line("a", metadata={"messages": [{"role": "user", "content": "One word for cold?"}]}, temperature=0),
+        a_line("a", note='a "quoted" one', temperature=0),
+        USUAL.replace(b"{", b'{"meta": {"custom_id": "a"}, ', 1),
+        as_line("a", a_body(seed=1)).replace(b'"custom_id": "a", ', b"")[:-1] + b', "custom_id": "a"}',
+        json.dumps(json.loads(USUAL), separators=(",", ":")).encode(),
+        json.dumps(json.loads(USUAL), separators=(" ,", " :  ")).encode(),
+    ],
+)
+@given(data=st.data())
+def test_a_reader_that_is_used_to_a_line_reads_others_as_a_fresh_one_does(usual: bytes, data: st.DataObject) -> None:
+    reader = a_reader_used_to(usual)
+    pieces = (b'"a"', b'"One', b'[{"', b'"}]', b"}]", b", ", b"a", b" ")
+    others = (b"", b" ", b"]", b"[[", b"}, {", b', "stream": true', b', "custom_id": "z"', b"\\", b"\\u0061", b"\xff", b"\n")
+    line = usual
+    for _ in range(data.draw(st.integers(1, 3))):
+        old = data.draw(st.sampled_from(pieces))
+        new = data.draw(st.sampled_from((*pieces, *others)) | st.binary(max_size=6))
+        line = line.replace(old, data.draw(st.sampled_from([new, old + new, new + old])), data.draw(st.integers(1, 2)))
+    assert reader.read(1, line) == lines(models=frozenset({"m"})).read(1, line)
+
+
 @given(custom_id=texts.filter(bool), fields=st.dictionaries(texts, json_values, max_size=4), ascii_only=st.booleans())
 def test_any_field_that_only_an_engine_reads_passes(custom_id: str, fields: dict[str, Any], ascii_only: bool) -> None:
     body = {f"x_{key}": value for key, value in fields.items()} | a_body()

@@ -33,6 +33,8 @@ def now() -> float:
 class Scripted:
     """An engine whose answers a function gives: `answer(line, try)`, a reply or a coroutine for one."""
 
+    restarts = 0
+
     def __init__(self, answer: Callable[[int, int], Reply | Awaitable[Reply]]) -> None:
         self._answer = answer
         self.tries: Counter[int] = Counter()

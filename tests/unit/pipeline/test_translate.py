@@ -30,6 +30,8 @@ async def an_engine(script: echo.Script | None = None) -> Translating:
 class Native:
     """An engine that has responses of its own."""
 
+    restarts = 0
+
     async def start(self) -> Abilities:
         return Abilities(endpoints=frozenset({RESPONSES, echo.CHAT}), models=None)
 

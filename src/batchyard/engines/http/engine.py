@@ -125,6 +125,8 @@ def _is_azure(address: Address) -> bool:
 class HttpEngine:
     """Opened by `open`. Holds connections and, for each upstream, how it has been doing lately."""
 
+    restarts = 0
+
     def __init__(self, config: Config, upstreams: list[Upstream], clock: Clock) -> None:
         self._config = config
         self._upstreams = upstreams

@@ -7,11 +7,11 @@ from batchyard.journals.disk.segment import data_path
 
 _BLOCK_BITS: Final = 15
 _BLOCK_BYTES: Final = 1 << _BLOCK_BITS
-_MOST_BLOCKS: Final = 256
+_MOST_BLOCKS: Final = 128
 
 
 class LineReader:
-    """Keeps the last 8 MiB of blocks: results lie about in the order of the lines, with a few far out of it."""
+    """Keeps the last 4 MiB of blocks: results lie about in the order of the lines, with a few far out of it."""
 
     def __init__(self, disk: Disk, folder: str) -> None:
         self._disk = disk

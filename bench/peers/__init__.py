@@ -1,0 +1,1 @@
+"""Plain scripts as people write them, to measure beside."""
