@@ -92,6 +92,7 @@ class _Simulation:
         self.lives = 0
         self.ill = False
         self.away = (0.0, 0.0)
+        self.bugs: list[Exception] = []
         self.clock = _Clock()
         self.steps = _Steps()
         self.store: sqlite.SqliteStore | None = None
@@ -122,6 +123,7 @@ class _Simulation:
         stop_after = {"stop": trouble.when, "full disk": 60, "failing sync": 60}.get(kind)
         lost = not self._once(partial(self._serve, stop_after), cut_at_step=trouble.when if unit == "step" else None)
         self.disk = self.disk.cut(Faults()) if lost and kind == "cut" else self.disk.kill(Faults())
+        assert not self.bugs, self.bugs
         self._once(self._see_ended)
 
     def _once(self, main: Callable[[], Any], cut_at_step: int | None = None) -> bool:
@@ -199,6 +201,8 @@ class _Simulation:
         except Exception as error:
             if self.disk.was_cut:
                 raise PowerCut("what a `finally` met afterwards") from error
+            if not isinstance(_innermost(error), Unavailable):
+                self.bugs.append(error)  # the calendar goes on whatever happens, and so would hide it
             raise
 
     def _quota_of(self, project: str) -> Quota:
@@ -292,6 +296,11 @@ class _Simulation:
             names, times = [BatchState(name) for name, _ in walked], [at for _, at in walked]
             assert names[0] is BatchState.VALIDATING and names[-1].terminal and times == sorted(times)
             assert all(after in MOVES[before] for before, after in pairwise(names))
+
+
+def _innermost(error: Exception) -> Exception:
+    inner: tuple[Exception, ...] = getattr(error, "exceptions", ())
+    return _innermost(inner[0]) if inner else error
 
 
 def _check_lines(wanted: dict[str, Line], batch: Batch, good: list[dict[str, Any]], bad: list[dict[str, Any]]) -> None:
