@@ -8,7 +8,17 @@ from batchyard.domain.access import ProjectId
 
 CHAT = "/v1/chat/completions"
 WINDOW_SECONDS = 40
-TROUBLES = ("none", "kill at a step", "cut at a step", "kill at a call", "cut at a call", "stop")
+TROUBLES = (
+    "none",
+    "kill at a step",
+    "cut at a step",
+    "kill at a call",
+    "cut at a call",
+    "stop",
+    "full disk",
+    "failing sync",
+    "engine away",
+)
 BAD_LINE = b'{"custom_id": "broken"'
 
 
@@ -46,7 +56,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class Trouble:
-    """What ends a life of the server, and when: in calls of the disk, steps of the loop, or seconds."""
+    """What ends a life of the server, or makes it hard, and when: in calls of the disk, steps of the loop, or seconds.
+
+    With a full disk it is how many more kilobytes fit, with a failing sync which one it is.
+    """
 
     kind: str
     when: int

@@ -1,4 +1,4 @@
-"""A sample of seeds of servers with many batches; `python -m tests.simulation.yard_seeds FIRST COUNT` runs more."""
+"""A sample of seeds of servers with many batches, killed, stopped and starved of disk and engine."""
 
 import pytest
 

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 
 from batchyard.blobs import local
 from batchyard.config import DispatchSettings
-from batchyard.domain.access import Caller, Role
+from batchyard.domain.access import Caller, Quota, Role
 from batchyard.domain.batch import MOVES, TERMINAL, Batch, BatchId, BatchState
-from batchyard.domain.errors import Conflict
+from batchyard.domain.errors import Conflict, Unavailable
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Failure, Fault, Reply, usage_of
 from batchyard.engine import Abilities
@@ -86,9 +86,13 @@ class _Simulation:
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
         self.asked = asked_for(self.random)
+        self.files: dict[int, str] = {}
         self.ids: dict[int, BatchId] = {}
         self.cancelled: set[int] = set()
         self.lives = 0
+        self.ill = False
+        self.away = (0.0, 0.0)
+        self.bugs: list[Exception] = []
         self.clock = _Clock()
         self.steps = _Steps()
         self.store: sqlite.SqliteStore | None = None
@@ -109,9 +113,17 @@ class _Simulation:
         kind, _, unit = trouble.kind.partition(" at a ")
         if unit == "call":
             self.disk.faults = Faults(cut_at_call=self.disk.calls + trouble.when)
-        stop_after = trouble.when if kind == "stop" else None
+        elif kind == "full disk":
+            used = sum(map(len, self.disk.files().values()))
+            self.disk.faults = Faults(capacity_bytes=used + trouble.when * 1000)
+        elif kind == "failing sync":
+            self.disk.faults = Faults(failing_sync=self.disk.syncs + trouble.when)
+        self.ill = kind in ("full disk", "failing sync")
+        self.away = (trouble.when, trouble.when + 15.0) if kind == "engine away" else (0.0, 0.0)
+        stop_after = {"stop": trouble.when, "full disk": 60, "failing sync": 60}.get(kind)
         lost = not self._once(partial(self._serve, stop_after), cut_at_step=trouble.when if unit == "step" else None)
         self.disk = self.disk.cut(Faults()) if lost and kind == "cut" else self.disk.kill(Faults())
+        assert not self.bugs, self.bugs
         self._once(self._see_ended)
 
     def _once(self, main: Callable[[], Any], cut_at_step: int | None = None) -> bool:
@@ -130,9 +142,9 @@ class _Simulation:
         except PowerCut:
             return False
         except Exception:
-            if not self.disk.was_cut:
+            if not self.disk.was_cut and not self.ill:
                 raise
-            return False  # what a `finally` met afterwards
+            return False  # what a `finally` met afterwards; or the server cannot even start on such a disk
         finally:
             self.clock.end_life()
         return True
@@ -154,7 +166,7 @@ class _Simulation:
             asyncio.get_running_loop().call_later(stop_after, stop.set)
         async with asyncio.TaskGroup() as group:
             group.create_task(calendar.run(stop))
-            people = [group.create_task(self._person(each, files, batches)) for each in self.asked]
+            people = [group.create_task(self._patient(each, files, batches)) for each in self.asked]
             while not stop.is_set():
                 await asyncio.sleep(1)
                 if all(person.done() for person in people) and not await store.batches.unended():
@@ -165,20 +177,21 @@ class _Simulation:
     async def _opened_store(self) -> sqlite.SqliteStore:
         if self.store is None:
             self.store = await sqlite.open(sqlite.Config(path=":memory:"), self.steps)
-            for project in (OURS, THEIRS):
-                await self.store.projects.add(a_project(project))
+        known = {project.id for project in await self.store.projects.list()}
+        for project in sorted({OURS, THEIRS} - known):
+            await self.store.projects.add(a_project(project))
         return self.store
 
     def _parts(self, store: sqlite.SqliteStore, blobs: local.LocalBlobs, ids: Ids) -> BatchParts:
         abilities = Abilities(endpoints=frozenset({CHAT}), models=None, slots=3)
-        sharing = Sharing(echo.open(echo.Config(script=_Engine(self.random))), abilities, self.clock)
+        sharing = Sharing(echo.open(echo.Config(script=_Engine(self.random, self.away))), abilities, self.clock)
         engines, models = Engines(), Models()
         engines.add("m", sharing)
         models.add(Model("m", sharing.front(), abilities))
         yard = Yard(
             store=store, blobs=blobs, disk=self.disk, clock=self.clock, ids=ids, random=self.random, models=models,
             engines=engines, quota_of=self._quota_of, folder=RUNS,
-            dispatch=DispatchSettings(request_timeout_seconds=5, retries=50),
+            dispatch=DispatchSettings(request_timeout_seconds=5, retries=50, engine_down_seconds=6),
         )  # fmt: skip
         return batch_parts(yard)
 
@@ -188,20 +201,31 @@ class _Simulation:
         except Exception as error:
             if self.disk.was_cut:
                 raise PowerCut("what a `finally` met afterwards") from error
+            if not isinstance(_innermost(error), Unavailable):
+                self.bugs.append(error)  # the calendar goes on whatever happens, and so would hide it
             raise
 
-    def _quota_of(self, project: str) -> Any:
-        from batchyard.domain.access import Quota
-
+    def _quota_of(self, project: str) -> Quota:
         return Quota()
+
+    async def _patient(self, asked: Asked, files: Files, batches: Batches) -> None:
+        """Somebody who comes back another day where the server cannot serve."""
+        try:
+            await self._person(asked, files, batches)
+        except Unavailable:
+            if self.disk.was_cut:
+                raise PowerCut("what a `finally` met afterwards") from None
+            assert self.ill
 
     async def _person(self, asked: Asked, files: Files, batches: Batches) -> None:
         """Ask for a batch once, in whichever life, and cancel it once where that is wanted."""
         caller = Caller(asked.project, Role.EDITOR)
         if asked.number not in self.ids:
             await asyncio.sleep(asked.at)
-            file = await files.upload(caller, "in.jsonl", "batch", pieces(asked.content, 1 << 16))
-            wish = CreateBatch(input_file_id=file.id, endpoint=CHAT, completion_window=asked.window)
+            if asked.number not in self.files:
+                file = await files.upload(caller, "in.jsonl", "batch", pieces(asked.content, 1 << 16))
+                self.files[asked.number] = file.id
+            wish = CreateBatch(input_file_id=self.files[asked.number], endpoint=CHAT, completion_window=asked.window)
             made = await batches.create(caller, wish, idempotency_key=str(asked.number))
             self.ids[asked.number] = made.id
         if asked.cancel_at is not None and asked.number not in self.cancelled:
@@ -274,6 +298,11 @@ class _Simulation:
             assert all(after in MOVES[before] for before, after in pairwise(names))
 
 
+def _innermost(error: Exception) -> Exception:
+    inner: tuple[Exception, ...] = getattr(error, "exceptions", ())
+    return _innermost(inner[0]) if inner else error
+
+
 def _check_lines(wanted: dict[str, Line], batch: Batch, good: list[dict[str, Any]], bad: list[dict[str, Any]]) -> None:
     """Every line has the right end, and the counts are those of the files."""
     ends = {"batch_cancelled": 0, "batch_expired": 0, "ran": 0}
@@ -293,8 +322,9 @@ def _check_lines(wanted: dict[str, Line], batch: Batch, good: list[dict[str, Any
 class _Engine:
     """Answers, refuses, takes its time, or fails for a while: as a line's text says."""
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, away: tuple[float, float]) -> None:
         self._random = random
+        self._away = away
         self._inside = 0
 
     async def __call__(self, request: Request) -> Reply | None:
@@ -306,6 +336,8 @@ class _Engine:
             self._inside -= 1
 
     async def _reply(self, text: str) -> Reply | None:
+        if self._away[0] <= asyncio.get_running_loop().time() < self._away[1]:
+            return Failure("engine_unreachable", "Nobody is there.", Fault.DOWN)
         await asyncio.sleep(self._random.uniform(0, 12 if text.startswith("slow") else 0.5))
         if text.startswith("refuse"):
             return Answer(400, b'{"error":{"message":"no"}}')

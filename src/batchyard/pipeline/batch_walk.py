@@ -199,6 +199,7 @@ class _BatchWalk:
             await self._ask(run)
         if rest.is_left(run):
             if self._leash.outcome is None:
+                assert self._leash.halted, "lines are left for no reason"
                 raise Stopped
             await rest.give_up(run, self._dialect, self._leash.outcome, REASONS[self._leash.outcome])
 

@@ -164,7 +164,7 @@ def test_a_walk_that_fails_is_tried_again_with_growing_pauses(caplog: pytest.Log
         async with asyncio.TaskGroup() as group:
             group.create_task(house.calendar.run(house.stop))
             for number in range(6):
-                while made.id not in house.walks.now:  # noqa: ASYNC110 - in virtual time
+                while made.id not in house.walks.now:  # noqa: ASYNC110 - this time is virtual
                     await asyncio.sleep(0.25)
                 times.append(loop.time())
                 error = Unavailable("The engine is away.") if number % 2 else ValueError("a bug")
