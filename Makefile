@@ -36,9 +36,6 @@ demo: $(DEMO_STAMP) ## answer 500 requests with the model in the package, and ch
 	$(BIN)/batchyard run-batch -i src/batchyard/demo/requests.jsonl -o $(DEMO_OUTPUT) --model demo --fresh
 	@$(BIN)/python -m batchyard.demo $(DEMO_OUTPUT)
 
-serve: $(DEMO_STAMP) ## serve the model in the package on http://127.0.0.1:8000
-	$(BIN)/batchyard serve --model demo
-
 test: $(STAMP) ## run all tests
 	$(BIN)/python -m pytest -q -n 2
 
