@@ -62,9 +62,6 @@ docs: $(STAMP) ## write the generated reference again
 wheel: $(STAMP) ## build the wheel, into dist/
 	$(BIN)/python -m build --wheel --no-isolation
 
-serve: $(DEMO_STAMP) ## serve the model in the package on http://127.0.0.1:8000, in batchyard-data/
-	$(BIN)/batchyard serve --model demo
-
 clean: ## remove what the targets made
 	rm -rf $(VENV) dist build demo-output.jsonl demo-output.jsonl.batchyard
 
