@@ -8,6 +8,7 @@ turns, so that a busy machine is busy for all of them; of several runs the one w
 """
 
 import argparse
+import platform
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -25,10 +26,10 @@ from bench.measure import machine
 from bench.table import Row, markdown, text
 
 QUICK: tuple[tuple[str, Compare, int], ...] = (
-    ("validate", validate.compare, 100_000),
+    ("validate", validate.compare, 300_000),
     ("journal", journal.compare, 100_000),
     ("dispatch", dispatch.compare, 50_000),
-    ("run", run.compare, 200_000),
+    ("run", run.compare, 100_000),
 )
 FULL: tuple[tuple[str, Compare, int], ...] = (
     ("validate", validate.compare, 5_000_000),
@@ -43,7 +44,7 @@ def main() -> None:
     asked = _asked()
     rows: list[Row] = []
     recipes: dict[str, dict[str, Any]] = {}
-    facts = {**machine(), **{name: version(name) for name in PACKAGES}}
+    facts = {**machine(), "system": platform.system(), **{name: version(name) for name in PACKAGES}}
     with tempfile.TemporaryDirectory(dir=asked.folder, prefix="bench-") as folder:
         for name, compare, lines in FULL if asked.full else QUICK:
             print(f"{name} ...", file=sys.stderr, flush=True)
@@ -59,7 +60,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--full", action="store_true", help="the sizes of the goals")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each tool, taking turns")
     parser.add_argument("--folder", help="where the files go (default: the temporary folder)")
-    parser.add_argument("--results", default=str(HERE / "results" / "local"), help="where the tables go")
+    parser.add_argument("--results", default=str(HERE / "results"), help="where the tables go")
     return parser.parse_args()
 
 

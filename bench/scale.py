@@ -1,6 +1,6 @@
 """Does memory stay flat? The whole command against a null upstream, with files of 10 thousand to 5 million lines.
 
-    python -m bench.scale [--lines N...] [--line-bytes 2000] [--repeats 0] [--bad 0] [--folder DIR] [-- FLAG...]
+    python -m bench.scale [--lines 10000 1000000] [--line-bytes 2000] [--repeats 0] [--bad 0] [--folder DIR] -- FLAG...
 
 One row for each size: peak of resident memory at the end of each stage beside what is allowed (64 MB and 24 bytes a
 line), the lines that came out, and processor time per line. Exits with 1 where a peak is above it.
