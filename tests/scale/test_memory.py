@@ -15,6 +15,7 @@ SIZES = (
     pytest.param(Recipe(lines=5_000_000, line_bytes=300), id="5 million short lines"),
     pytest.param(Recipe(lines=5_000_000), id="5 million lines of 2 KB, 10 GB"),
     pytest.param(Recipe(lines=1_000_000, line_bytes=400, repeats=0.9), id="1 million lines, most of them repeated"),
+    pytest.param(Recipe(lines=30_000, line_bytes=300, bad=1.0), id="30 thousand lines that cannot run"),
     pytest.param(Recipe(lines=1_000_000, line_bytes=300, bad=1.0), id="1 million lines that cannot run"),
 )
 

@@ -18,7 +18,7 @@ from batchyard.journals.disk.slots import Slots, fits, place_of
 from batchyard.journals.disk.text import decode
 from batchyard.offload import Offload
 
-_ROOM_BYTES: Final = 8 << 20
+_ROOM_BYTES: Final = 2 << 20
 
 
 async def open_journal(disk: Disk, offload: Offload, folder: str, lines: int) -> "DiskJournal":
