@@ -36,9 +36,6 @@ demo: $(DEMO_STAMP) ## answer 500 requests with the model in the package, and ch
 	$(BIN)/batchyard run-batch -i src/batchyard/demo/requests.jsonl -o $(DEMO_OUTPUT) --model demo --fresh
 	@$(BIN)/python -m batchyard.demo $(DEMO_OUTPUT)
 
-serve: $(DEMO_STAMP) ## serve the model in the package on http://127.0.0.1:8000
-	$(BIN)/batchyard serve --model demo
-
 test: $(STAMP) ## run all tests
 	$(BIN)/python -m pytest -q -n 2
 
@@ -67,6 +64,9 @@ bench: $(STAMP) ## what it costs beside other tools, in a table (three minutes; 
 
 scale: $(STAMP) ## up to five million lines: memory, speed, a kill half way (half an hour and 25 GB of disk)
 	$(BIN)/python -m pytest -q -s -m scale tests/scale
+
+serve: $(DEMO_STAMP) ## serve the model in the package on http://127.0.0.1:8000, in batchyard-data/
+	$(BIN)/batchyard serve --model demo
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) dist build demo-output.jsonl demo-output.jsonl.batchyard

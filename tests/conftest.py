@@ -1,10 +1,14 @@
-"""Models that several suites need, made once."""
+"""Models that several suites need, made once; and how long properties may take to be drawn on a busy machine."""
 
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support import models
+
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")

@@ -117,3 +117,20 @@ def test_a_local_handle_closes_once_however_often_it_is_asked(tmp_path: Path) ->
     handle.close()
     with pytest.raises(OSError):
         handle.size()
+
+
+def test_an_empty_folder_can_be_removed_twice_and_made_again(disk: Disk, folder: str) -> None:
+    disk.make_folder(f"{folder}/a/b")
+    disk.remove_folder(f"{folder}/a/b")
+    disk.remove_folder(f"{folder}/a/b")
+    assert disk.names(f"{folder}/a") == []
+    disk.make_folder(f"{folder}/a/b")
+    assert disk.names(f"{folder}/a") == ["b"]
+
+
+def test_a_folder_that_holds_anything_stays(disk: Disk, folder: str) -> None:
+    disk.make_folder(f"{folder}/a")
+    disk.open(f"{folder}/a/x", create=True).close()
+    with pytest.raises(OSError):
+        disk.remove_folder(f"{folder}/a")
+    assert disk.names(f"{folder}/a") == ["x"]

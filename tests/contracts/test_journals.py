@@ -45,7 +45,7 @@ async def open_one(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
         offload.close()
     else:
         disk = FaultyDisk(Random(1), Trace(), Faults())
-        async with _disk_journals(disk, InlineOffload(Random(1), 0), "/work") as opening:
+        async with _disk_journals(disk, InlineOffload(Random(1), 0), "/yard") as opening:
             yield opening
 
 

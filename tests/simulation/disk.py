@@ -165,6 +165,14 @@ class FaultyDisk:
             self._contents.change((path, "", None))
         self.end(f"remove {path}")
 
+    def remove_folder(self, path: str) -> None:
+        self.begin()
+        if any(posixpath.dirname(each) == path for each in self._contents.seen.keys() | self._contents.folders):
+            raise OSError(errno.ENOTEMPTY, "Directory not empty", path)
+        self._contents.folders.discard(path)
+        self._contents.safe_folders.discard(path)
+        self.end(f"remove_folder {path}")
+
     def sync_folder(self, path: str) -> None:
         self.begin()
         self.may_sync()

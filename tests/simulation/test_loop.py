@@ -40,11 +40,11 @@ def test_waiting_for_nothing_is_a_deadlock() -> None:
 @pytest.mark.parametrize("step", [1, 2, 5, 9])
 def test_a_cut_ends_the_run_at_its_step_and_lets_nothing_reach_the_disk(step: int) -> None:
     disk = FaultyDisk(Random(1), Trace(), Faults())
-    disk.make_folder("/work")
+    disk.make_folder("/yard")
     written: list[int] = []
 
     async def main() -> None:
-        handle = disk.open("/work/a", create=True)
+        handle = disk.open("/yard/a", create=True)
         try:
             async with asyncio.TaskGroup() as group:
                 for number in range(3):
@@ -61,7 +61,7 @@ def test_a_cut_ends_the_run_at_its_step_and_lets_nothing_reach_the_disk(step: in
         loop.run_until_complete(main())
     after = disk.kill(Faults())
     loop.drop_everything()
-    assert after.files().get("/work/a", b"") == b"x" * len(written)
+    assert after.files().get("/yard/a", b"") == b"x" * len(written)
     assert loop.steps == step
 
 

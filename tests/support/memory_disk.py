@@ -66,5 +66,8 @@ class MemoryDisk:
     def remove(self, path: str) -> None:
         self.files.pop(path, None)
 
+    def remove_folder(self, path: str) -> None:
+        return None
+
     def sync_folder(self, path: str) -> None:
         self.events.append(f"sync {path}")

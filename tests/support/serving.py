@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -17,6 +18,10 @@ from batchyard.disks.local import LocalDisk
 from batchyard.domain.access import HOME, Quota, Role
 from batchyard.engine import Abilities
 from batchyard.engines import echo
+from batchyard.pipeline.batch_walk import tidy
+from batchyard.pipeline.calendar import Calendar, CalendarSettings
+from batchyard.pipeline.notice import NoticedStore
+from batchyard.pipeline.share import Sharing
 from batchyard.server.app import build_app
 from batchyard.server.house import House, Limits
 from batchyard.server.interactive import Interactive
@@ -30,6 +35,7 @@ from batchyard.service.rules import BatchRules, FileRules, UploadRules
 from batchyard.service.uploads import Uploads
 from batchyard.stores import sqlite
 from batchyard.telemetry.metrics import Metrics
+from batchyard.wiring.batches import Engines, Yard, batch_parts, walk_in_a_thread
 
 T = TypeVar("T")
 
@@ -48,7 +54,7 @@ async def inline(step: Callable[[], T]) -> T:
 
 @dataclass(kw_only=True)
 class Options:
-    """What a test's server is made of."""
+    """What a test's server is made of. It lets batches walk only where a test says how (`walks`)."""
 
     script: echo.Script | None = None
     names: tuple[str, ...] = (MODEL,)
@@ -59,6 +65,8 @@ class Options:
     upload_rules: UploadRules | None = None
     file_rules: FileRules | None = None
     batch_rules: BatchRules | None = None
+    walks: CalendarSettings | None = None
+    slots: int | None = None
 
 
 @dataclass
@@ -149,35 +157,52 @@ async def live(**options: Any) -> AsyncGenerator[Live]:
         folder = stack.enter_context(TemporaryDirectory(prefix="batchyard-test-"))
         store = await sqlite.open(sqlite.Config(path=":memory:"), inline)
         stack.push_async_callback(store.close)
-        house = await _house(Options(**options), store, folder)
+        made = Options(**options)
+        house, calendar = await _house(made, store, folder)
         first = await house.access.first_admin_key()
         assert first is not None
         sock = bind("127.0.0.1", 0)
         server = Live(house, store, folder, sock.getsockname()[1], first[1])
         group = await stack.enter_async_context(asyncio.TaskGroup())
         group.create_task(serve(build_app(house), sock, server.stop, grace_seconds=5))
+        if calendar is not None:
+            group.create_task(calendar.run(server.stop))
         stack.callback(server.stop.set)
         yield server
 
 
-async def _house(options: Options, store: sqlite.SqliteStore, folder: str) -> House:
+async def _house(options: Options, store: sqlite.SqliteStore, folder: str) -> tuple[House, Calendar | None]:
     engine = echo.open(echo.Config(script=options.script))
-    abilities = Abilities(endpoints=ENDPOINTS, models=frozenset(options.names))
+    abilities = Abilities(endpoints=ENDPOINTS, models=frozenset(options.names), slots=options.slots)
     metrics, random, clock = Metrics(), Random(7), options.clock
-    ids, blobs = Ids(random), await local.open(local.Config(folder=folder), LocalDisk(), inline)
+    ids, blobs = Ids(random), await local.open(local.Config(folder=f"{folder}/blobs"), LocalDisk(), inline)
+    models, engines = Models(), Engines()
+    for name in options.names:
+        sharing = Sharing(engine, abilities, clock)
+        engines.add(name, sharing)
+        models.add(Model(name, sharing.front(), abilities, 1_790_000_000))
 
     def quota_of(project: str) -> Quota:
         return options.quota
 
-    return House(
+    yard = Yard(
+        store=store, blobs=blobs, disk=LocalDisk(), clock=clock, ids=ids, random=random, models=models,
+        engines=engines, quota_of=quota_of, folder=f"{folder}/runs", count_seconds=0.02,
+    )  # fmt: skip
+    parts = batch_parts(yard)
+    await tidy(parts, inline)
+    calendar = Calendar(store, clock, partial(walk_in_a_thread, parts), options.walks) if options.walks else None
+    noticed = NoticedStore(store, calendar.notice) if calendar else store
+    house = House(
         access=Access(store, clock, ids),
         files=Files(store, blobs, clock, ids, quota_of, options.file_rules),
         uploads=Uploads(store, blobs, clock, ids, quota_of, options.upload_rules, options.file_rules),
-        batches=Batches(store, clock, ids, quota_of, options.batch_rules),
-        models=Models(Model(name, engine, abilities, 1_790_000_000) for name in options.names),
+        batches=Batches(noticed, clock, ids, quota_of, options.batch_rules),
+        models=models,
         interactive=Interactive(metrics, timeout_seconds=options.timeout_seconds),
         metrics=metrics,
         ids=random,
         clock=clock,
         limits=options.limits,
     )
+    return house, calendar

@@ -206,6 +206,10 @@ def _method(method: str, rules: Rules) -> Iterator[_Fault]:
 
 
 def _url(url: str, rules: Rules) -> _Fault:
+    if rules.one_model is not None:
+        (endpoint,) = rules.endpoints
+        message = f"The url '{url}' does not match the endpoint of the batch, '{endpoint}'."
+        return _Fault("invalid_url", message, "Put lines of another endpoint into a batch of their own.", "url")
     message = f"The url '{url}' does not match any endpoint of this run."
     return _Fault("invalid_url", message, f"Use one of: {', '.join(sorted(rules.endpoints))}.", "url")
 
@@ -240,12 +244,24 @@ def _model(raw: Raw | None, rules: Rules) -> Iterator[_Fault]:
         return
     model = written or rules.default_model
     if model is None:
-        remedy = "Add 'model' to the body, or name one for the whole run with --model."
+        remedy = "Add 'model' to the body" + (
+            "." if rules.one_model else ", or name one for the whole run with --model."
+        )
         yield _Fault("invalid_request", "Missing required field 'body.model'.", remedy, "body.model")
     elif rules.models is not None and model not in rules.models:
-        known = ", ".join(sorted(rules.models))
-        remedy = f"Ask for one of: {known}; or let this run answer to that name with --served-model-name."
-        yield _Fault("model_not_found", f"The model '{model}' is not supported by this run.", remedy, "body.model")
+        yield _unknown_model(model, rules)
+    elif rules.one_model is not None and rules.one_model.differs(model):
+        message = f"The model '{model}' is not that of the first line, '{rules.one_model.first}'."
+        yield _Fault("mismatched_model", message, "Put each model's lines into a batch of their own.", "body.model")
+
+
+def _unknown_model(model: str, rules: Rules) -> _Fault:
+    known = ", ".join(sorted(rules.models or ()))
+    if rules.one_model is not None:
+        message = f"The model '{model}' does not exist, or is not supported for this endpoint."
+        return _Fault("model_not_found", message, f"Ask for one of: {known}." if known else "", "body.model")
+    remedy = f"Ask for one of: {known}; or let this run answer to that name with --served-model-name."
+    return _Fault("model_not_found", f"The model '{model}' is not supported by this run.", remedy, "body.model")
 
 
 def _lenient(fields: dict[str, Raw], mistyped: list[_Fault]) -> Body:

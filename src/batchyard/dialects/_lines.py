@@ -216,7 +216,9 @@ class Lines:
         rules = self._rules
         model = body.model or rules.default_model
         traits = endpoint.check(body, prompt)
-        if model is None or (rules.models is not None and model not in rules.models) or not isinstance(traits, Traits):
+        if model is None or (rules.models is not None and model not in rules.models):
+            return None
+        if (rules.one_model is not None and rules.one_model.differs(model)) or not isinstance(traits, Traits):
             return None
         return _Known(
             endpoint.path,

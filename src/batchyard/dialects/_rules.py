@@ -13,11 +13,28 @@ ANY_FOLDER = ("/score", "/rerank")
 """Endpoints that are known by the end of their path, as they have been served below /, /v1 and /v2."""
 
 
+class OneModel:
+    """The rule of the batch services that all lines of a file ask for the same model: that of the first that has one.
+
+    Lines must come in the order of the file at first; later they may come again in any order.
+    """
+
+    def __init__(self) -> None:
+        self.first: str | None = None
+
+    def differs(self, model: str) -> bool:
+        """Whether a line's model, known to be served, is another than the first line's."""
+        if self.first is None:
+            self.first = model
+        return model != self.first
+
+
 class Rules(Struct, frozen=True, kw_only=True):
     """What one run allows.
 
     `endpoints` by canonical path. `models` are the names that may be asked for, None for any. Lines without a model get
     `default_model`; without that they are refused. `any_method` lets GET and the like pass, as some tools do.
+    `one_model` is there where lines are a batch's of the server.
     """
 
     endpoints: Mapping[str, Endpoint]
@@ -25,6 +42,7 @@ class Rules(Struct, frozen=True, kw_only=True):
     default_model: str | None = None
     any_method: bool = False
     longest_id: int = 512
+    one_model: OneModel | None = None
 
     def route(self, url: str) -> Endpoint | None:
         """The endpoint that a line's url means: its path, with or without `/v1` and a slash at the end."""

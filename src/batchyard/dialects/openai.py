@@ -8,7 +8,7 @@ from batchyard.dialect import LineDialect
 from batchyard.dialects._ascii import one_line, quoted
 from batchyard.dialects._lines import Lines
 from batchyard.dialects._names import drawn
-from batchyard.dialects._rules import Rules
+from batchyard.dialects._rules import OneModel, Rules
 from batchyard.domain.line import LineError
 from batchyard.domain.result import Answer, Failure, Outcome, Result
 from batchyard.endpoint import Endpoint
@@ -18,12 +18,17 @@ MOST_TEXT = 8192
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """What a run allows in its lines: see `Rules`. `run_id` names the run, from which ids are drawn."""
+    """What a run allows in its lines: see `Rules`. `run_id` names the run, from which ids are drawn.
+
+    `batch` holds lines to the rules of the batch services: one endpoint, which is all that `endpoints` has, and one
+    model in all lines.
+    """
 
     run_id: str
     endpoints: Mapping[str, Endpoint]
     models: frozenset[str] | None = None
     default_model: str | None = None
+    batch: bool = False
 
 
 def open(config: Config) -> LineDialect:
@@ -37,7 +42,13 @@ class OpenAIDialect(Lines):
     unique_ids = True
 
     def __init__(self, config: Config) -> None:
-        super().__init__(Rules(endpoints=config.endpoints, models=config.models, default_model=config.default_model))
+        rules = Rules(
+            endpoints=config.endpoints,
+            models=config.models,
+            default_model=config.default_model,
+            one_model=OneModel() if config.batch else None,
+        )
+        super().__init__(rules)
         self._run_id = config.run_id
 
     def error(self, error: LineError) -> Result:

@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from batchyard.disk import Buffer, Handle
@@ -97,6 +98,10 @@ class LocalDisk:
 
     def remove(self, path: str) -> None:
         Path(path).unlink(missing_ok=True)
+
+    def remove_folder(self, path: str) -> None:
+        with suppress(FileNotFoundError):
+            Path(path).rmdir()
 
     def sync_folder(self, path: str) -> None:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -17,7 +17,7 @@ from batchyard.config import Order
 from batchyard.dialect import LineDialect
 from batchyard.disk import Disk
 from batchyard.domain.errors import Unavailable
-from batchyard.domain.result import Outcome, Result
+from batchyard.domain.result import Answer, Outcome, Reply, Result, Usage
 from batchyard.journal import Journal
 
 _BUFFER_BYTES: Final = 1 << 20
@@ -53,11 +53,18 @@ class Reader(Protocol[E_contra]):
 
 
 class Written(Struct, frozen=True, kw_only=True):
-    """What the files hold: `errored` counts every line that has no answer, wherever it stands."""
+    """What the files hold: `errored` counts every line that did not succeed, wherever it stands.
+
+    `cancelled` and `expired` are those of them that never ran. `usage` sums what the lines that succeeded say, so a
+    line that took another's answer counts its tokens once more.
+    """
 
     lines: int
     succeeded: int
     errored: int
+    cancelled: int
+    expired: int
+    usage: Usage
     output_bytes: int
     error_bytes: int
 
@@ -85,7 +92,7 @@ def finalize(
         with ExitStack() as files:
             bad = files.enter_context(_ResultFile(disk, errors)) if errors is not None else None
             good = files.enter_context(_ResultFile(disk, output))
-            lines, succeeded = _write_all(results, dialect, good, bad or good, on_progress)
+            counts, usage = _write_all(results, dialect, good, bad or good, on_progress)
             _publish(disk, [file for file in (bad, good) if file])
     except OSError as error:
         raise Unavailable(
@@ -93,9 +100,12 @@ def finalize(
             remedy="All results are safe. Make room or mend the disk, and run the same command again: it only writes.",
         ) from error
     return Written(
-        lines=lines,
-        succeeded=succeeded,
-        errored=lines - succeeded,
+        lines=sum(counts),
+        succeeded=counts[Outcome.SUCCEEDED],
+        errored=sum(counts) - counts[Outcome.SUCCEEDED],
+        cancelled=counts[Outcome.CANCELLED],
+        expired=counts[Outcome.EXPIRED],
+        usage=usage,
         output_bytes=good.size_bytes,
         error_bytes=bad.size_bytes if bad else 0,
     )
@@ -107,18 +117,39 @@ def _write_all(
     good: "_ResultFile",
     bad: "_ResultFile",
     on_progress: Callable[[int], None],
-) -> tuple[int, int]:
-    write, lines, succeeded = dialect.write, 0, 0
+) -> tuple[list[int], Usage]:
+    """How many lines there are of each outcome, and the tokens of those that succeeded."""
+    write, lines, counts, tokens = dialect.write, 0, [0] * len(Outcome), _Tokens()
     for lines, result in enumerate(results, 1):
+        counts[result.outcome] += 1
         if result.outcome is Outcome.SUCCEEDED:
-            succeeded += 1
             full = good.add(write(result))
+            tokens.add(result.reply)
         else:
             full = bad.add(write(result))
         if full:
             on_progress(lines)
     on_progress(lines)
-    return lines, succeeded
+    return counts, tokens.usage
+
+
+class _Tokens:
+    """Adds up what answers cost."""
+
+    def __init__(self) -> None:
+        self._input = self._output = self._cached = self._reasoning = 0
+
+    @property
+    def usage(self) -> Usage:
+        return Usage(self._input, self._output, self._cached, self._reasoning)
+
+    def add(self, reply: Reply) -> None:
+        if isinstance(reply, Answer):
+            usage = reply.usage
+            self._input += usage.input_tokens
+            self._output += usage.output_tokens
+            self._cached += usage.cached_tokens
+            self._reasoning += usage.reasoning_tokens
 
 
 def _publish(disk: Disk, files: "list[_ResultFile]") -> None:

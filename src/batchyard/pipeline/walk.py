@@ -9,8 +9,7 @@ finished, and walking again goes on from there:
     finish    the output, written whole and renamed into place   state finished
 """
 
-import posixpath
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable
 from random import Random
 
 from msgspec import Struct, structs
@@ -21,22 +20,20 @@ from batchyard.dialect import LineDialect
 from batchyard.disk import Disk
 from batchyard.domain.errors import BadLines, Unavailable
 from batchyard.domain.line import LineError
-from batchyard.domain.request import Request
 from batchyard.domain.result import Outcome, Result
 from batchyard.engine import Engine
-from batchyard.journal import Journal
 from batchyard.offload import Offload
 from batchyard.pipeline import manifest as manifests
+from batchyard.pipeline import rest
 from batchyard.pipeline.dispatch import dispatch
 from batchyard.pipeline.finalize import finalize
+from batchyard.pipeline.folder import PLAN, Opened, OpenJournal, clear, make_folder, opened
+from batchyard.pipeline.lines import Reader
 from batchyard.pipeline.manifest import InputFacts, Manifest, OutputFacts, State
-from batchyard.pipeline.plan import Entry, Plan
+from batchyard.pipeline.plan import Entry
 from batchyard.pipeline.stop import Stop
 from batchyard.pipeline.tally import Tally
-from batchyard.pipeline.validate import Reader, Verdict, refusal, validate
-
-PLAN = "plan"
-JOURNAL = "journal"
+from batchyard.pipeline.validate import Verdict, refusal, validate
 
 
 class Run(Struct, frozen=True, kw_only=True):
@@ -65,7 +62,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     offload: Offload
     clock: Clock
     dialect: Callable[[str], LineDialect]
-    journal: Callable[[str, int], Awaitable[Journal]]
+    journal: OpenJournal
     engine: Engine
     random: Random
     new_run_id: Callable[[], str]
@@ -115,9 +112,7 @@ async def _walk(run: Run, parts: Parts, tally: Tally, stop: Stop) -> Ending:
 def _begin(run: Run, parts: Parts) -> Manifest:
     """The manifest to go on with: the folder's own, where it is of this very run, or a new one."""
     disk = parts.disk
-    disk.make_folder(run.folder)
-    disk.sync_folder(posixpath.dirname(run.folder) or ".")
-    disk.sync_folder(run.folder)  # a run that ended in between may have left a name that is not safe yet
+    make_folder(disk, run.folder)
     found = manifests.load(disk, run.folder)
     if found is not None and found.state is State.FINISHED:
         if _is_finished(run, disk, found):
@@ -206,46 +201,46 @@ def _bad_lines(run: Run, verdict: Verdict) -> BadLines:
 
 async def _answer(run: Run, parts: Parts, dialect: LineDialect, tally: Tally, stop: Stop) -> OutputFacts | None:
     """Bring every line to a result in the journal, then write the output. None where it was stopped before."""
-    plan = await parts.offload(lambda: Plan.open(parts.disk, f"{run.folder}/{PLAN}"))
-    reader = await parts.offload(lambda: Reader(parts.disk, run.input.path))
-    journal = await parts.journal(f"{run.folder}/{JOURNAL}", plan.lines)
-    try:
-        _count_what_is_done(plan, journal, tally)
-        await _record_error_lines(plan, reader, journal, dialect, tally)
-        if _unanswered(plan, journal):
-            tally.stage = "starting the engine"
-            abilities = await parts.engine.start()
-            tally.engine = abilities.description
-            tally.stage = "running"
-            requests = _requests(plan, reader, journal, dialect)
-            await dispatch(requests, parts.engine, abilities, journal, run.dispatch, tally, stop, random=parts.random)
-            tally.engine_restarts = parts.engine.restarts
-            await journal.flush()
-        if _unanswered(plan, journal):
+    async with opened(parts.disk, parts.offload, parts.journal, run.folder, run.input.path) as planned:
+        _count_what_is_done(planned, tally)
+        await _record_error_lines(planned, dialect, tally)
+        if rest.is_left(planned):
+            await _ask(run, parts, planned, dialect, tally, stop)
+        if rest.is_left(planned):
             return None
         tally.stage = "writing"
-        return await parts.offload(lambda: _write(run, parts.disk, plan, reader, journal, dialect, tally))
-    finally:
-        await journal.close()
-        plan.close()
-        reader.close()
+        return await parts.offload(lambda: _write(run, parts.disk, planned, dialect, tally))
 
 
-def _count_what_is_done(plan: Plan, journal: Journal, tally: Tally) -> None:
+def _count_what_is_done(planned: Opened, tally: Tally) -> None:
+    plan = planned.plan
     tally.lines = plan.lines
     tally.followers = plan.followers
     tally.invalid = plan.invalid
-    tally.resumed = journal.recorded.lines
+    tally.resumed = planned.journal.recorded.lines
 
 
-async def _record_error_lines(plan: Plan, reader: Reader, journal: Journal, dialect: LineDialect, tally: Tally) -> None:
+async def _ask(run: Run, parts: Parts, planned: Opened, dialect: LineDialect, tally: Tally, stop: Stop) -> None:
+    """Start the engine and ask it what is left; what it answered is durable when this returns."""
+    tally.stage = "starting the engine"
+    abilities = await parts.engine.start()
+    tally.engine = abilities.description
+    tally.stage = "running"
+    requests, journal = rest.requests(planned, dialect), planned.journal
+    await dispatch(requests, parts.engine, abilities, journal, run.dispatch, tally, stop, random=parts.random)
+    tally.engine_restarts = parts.engine.restarts
+    await journal.flush()
+
+
+async def _record_error_lines(planned: Opened, dialect: LineDialect, tally: Tally) -> None:
     """Lines that cannot run get their error as their result, before anything runs."""
+    plan, journal = planned.plan, planned.journal
     if not plan.invalid:
         return
     outcomes = journal.outcomes()
     for place, entry in plan.flagged():
         if outcomes[place] == Outcome.PENDING:
-            journal.append(_error_line(place, entry, reader, dialect))
+            journal.append(_error_line(place, entry, planned.reader, dialect))
             tally.errored += 1
             await journal.room()
     await journal.flush()
@@ -257,30 +252,15 @@ def _error_line(place: int, entry: Entry, reader: Reader, dialect: LineDialect) 
     return structs.replace(result, line=place)
 
 
-def _unanswered(plan: Plan, journal: Journal) -> bool:
-    """Whether a line is left that an engine must answer; followers take their leader's answer."""
-    return journal.recorded.lines < plan.lines - plan.followers
-
-
-def _requests(plan: Plan, reader: Reader, journal: Journal, dialect: LineDialect) -> Iterator[Request]:
-    """The requests that have no result yet, in the order of the plan, read as they are needed."""
-    outcomes = journal.outcomes()
-    for place, entry in plan.entries():
-        if outcomes[place] == Outcome.PENDING and entry.leader < 0 and not entry.flags:
-            yield dialect.request(place, reader.line(entry))
-
-
-def _write(
-    run: Run, disk: Disk, plan: Plan, reader: Reader, journal: Journal, dialect: LineDialect, tally: Tally
-) -> OutputFacts:
+def _write(run: Run, disk: Disk, planned: Opened, dialect: LineDialect, tally: Tally) -> OutputFacts:
     def on_progress(lines: int) -> None:
         tally.written = lines
 
     written = finalize(
         disk,
-        plan,
-        reader,
-        journal,
+        planned.plan,
+        planned.reader,
+        planned.journal,
         dialect,
         output=run.output,
         errors=run.errors,
@@ -298,12 +278,3 @@ def _close(run: Run, disk: Disk, manifest: Manifest, output: OutputFacts, clock:
     manifests.save(disk, run.folder, manifest)
     clear(disk, run.folder)
     return Ending(complete=True, lines=output.lines, succeeded=output.succeeded, errored=output.errored, output=output)
-
-
-def clear(disk: Disk, folder: str) -> None:
-    """Remove the plan and the journal of a run, and anything a crash left half-written."""
-    for name in disk.names(f"{folder}/{JOURNAL}"):
-        disk.remove(f"{folder}/{JOURNAL}/{name}")
-    for name in disk.names(folder):
-        if name.startswith(PLAN):
-            disk.remove(f"{folder}/{name}")

@@ -48,5 +48,10 @@ class Models:
             )  # fmt: skip
         return model
 
+    def names_for(self, endpoint: str) -> frozenset[str]:
+        """All names, aliases too, of the models that serve an endpoint."""
+        able = {name for name, model in self._models.items() if endpoint in model.abilities.endpoints}
+        return frozenset(able | {alias for alias, name in self._aliases.items() if name in able})
+
     def all(self) -> list[Model]:
         return list(self._models.values())

@@ -4,19 +4,25 @@ import asyncio
 import logging
 import os
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
+
+from msgspec import Struct
 
 from batchyard.blobs import local
 from batchyard.clock import SystemClock
-from batchyard.config import RunOptions
+from batchyard.config import DispatchSettings, RunOptions
 from batchyard.disks.local import LocalDisk
 from batchyard.disks.lock import FolderLock
 from batchyard.domain.access import HOME, ProjectId, Quota
 from batchyard.domain.errors import BatchyardError, Forbidden
-from batchyard.engine import Abilities
 from batchyard.offload import ThreadOffload
+from batchyard.pipeline.batch_walk import tidy
+from batchyard.pipeline.calendar import Calendar, CalendarSettings
+from batchyard.pipeline.notice import NoticedStore
+from batchyard.pipeline.share import Sharing
 from batchyard.server.app import build_app
 from batchyard.server.house import House
 from batchyard.server.interactive import Interactive
@@ -32,11 +38,13 @@ from batchyard.service.uploads import Uploads
 from batchyard.store import Store
 from batchyard.stores import sqlite
 from batchyard.telemetry.metrics import Metrics
+from batchyard.wiring.batches import BATCH_RULES, Engines, Yard, batch_parts, walk_in_a_thread
 from batchyard.wiring.engine import Chosen, engine_of
 
 STARTING = "the model is loading"
 STOPPING = "the server is stopping"
 KEY_FILE = "admin.key"
+RUNS = "runs"
 SWEEP_SECONDS = 60.0
 
 Say = Callable[[str], None]
@@ -51,14 +59,26 @@ async def run_server(options: ServeOptions, stop: asyncio.Event, say: Say) -> No
     check(options)
     _make_private(options.data_folder)
     with FolderLock(options.data_folder):
-        async with _rooms(options) as (house, store, sweep):
-            await _first_key(options, house.access, store, say)
-            await sweep.orphans()
-            await _open_doors(options, house, sweep, stop, say)
+        async with _rooms(options) as rooms:
+            await _first_key(options, rooms.house.access, rooms.store, say)
+            await rooms.sweep.orphans()
+            await rooms.tidy()
+            await _open_doors(options, rooms, stop, say)
+
+
+class _Rooms(Struct, frozen=True, kw_only=True):
+    """What one server consists of."""
+
+    house: House
+    store: Store
+    sweep: Sweep
+    engines: Engines
+    calendar: Calendar
+    tidy: Callable[[], Awaitable[None]]
 
 
 @asynccontextmanager
-async def _rooms(options: ServeOptions) -> AsyncGenerator[tuple[House, Store, Sweep]]:
+async def _rooms(options: ServeOptions) -> AsyncGenerator[_Rooms]:
     """The services on the data folder; everything is given back at the end."""
     async with AsyncExitStack() as stack:
         fact_steps, blob_steps = ThreadOffload("facts"), ThreadOffload("bytes")
@@ -67,21 +87,45 @@ async def _rooms(options: ServeOptions) -> AsyncGenerator[tuple[House, Store, Sw
         store = await sqlite.open(sqlite.Config(path=f"{options.data_folder}/facts.db"), fact_steps)
         stack.push_async_callback(store.close)
         blobs = await local.open(local.Config(folder=f"{options.data_folder}/blobs"), LocalDisk(), blob_steps)
-        clock, metrics, source = SystemClock(), Metrics(), random.SystemRandom()
+        clock, metrics, source, models, engines = SystemClock(), Metrics(), random.SystemRandom(), Models(), Engines()
         ids = Ids(source)
+        parts = batch_parts(
+            Yard(
+                store=store,
+                blobs=blobs,
+                disk=LocalDisk(),
+                clock=clock,
+                ids=ids,
+                random=source,
+                models=models,
+                engines=engines,
+                quota_of=_quota_of,
+                folder=f"{options.data_folder}/{RUNS}",
+                dispatch=DispatchSettings(request_timeout_seconds=options.request_timeout_seconds),
+            )
+        )
+        settings = CalendarSettings(halt_seconds=options.grace_seconds)
+        calendar = Calendar(store, clock, partial(walk_in_a_thread, parts), settings)
         house = House(
             access=Access(store, clock, ids),
             files=Files(store, blobs, clock, ids, _quota_of),
             uploads=Uploads(store, blobs, clock, ids, _quota_of),
-            batches=Batches(store, clock, ids, _quota_of),
-            models=Models(),
+            batches=Batches(NoticedStore(store, calendar.notice), clock, ids, _quota_of, BATCH_RULES),
+            models=models,
             interactive=Interactive(metrics, timeout_seconds=options.request_timeout_seconds),
             metrics=metrics,
             ids=source,
             clock=clock,
             ready=STARTING,
         )
-        yield house, store, Sweep(store, blobs, clock)
+        yield _Rooms(
+            house=house,
+            store=store,
+            sweep=Sweep(store, blobs, clock),
+            engines=engines,
+            calendar=calendar,
+            tidy=lambda: tidy(parts, blob_steps),
+        )
 
 
 def _make_private(folder: str) -> None:
@@ -117,29 +161,37 @@ def _write_secret(path: str, secret: str) -> None:
         os.fsync(descriptor)
 
 
-async def _open_doors(options: ServeOptions, house: House, sweep: Sweep, stop: asyncio.Event, say: Say) -> None:
-    """Listen at once, so that supervisors see the server start; take work when the engine is ready."""
+async def _open_doors(options: ServeOptions, rooms: _Rooms, stop: asyncio.Event, say: Say) -> None:
+    """Listen at once, so that supervisors see the server start; take work when the engine is ready.
+
+    At a stop, calls and batches have the same time to bring to an end what is under way.
+    """
     chosen = engine_of(_run_options(options), options.data_folder)
     sock = bind(options.host, options.port)
     host, port = sock.getsockname()[:2]
     say(f"Listening on http://{f'[{host}]' if ':' in host else host}:{port}")
     try:
         async with asyncio.TaskGroup() as group:
+            starting = group.create_task(_start_engine(options, chosen, rooms, say))
             duties = [
-                group.create_task(_start_engine(options, chosen, house, say)),
-                group.create_task(_keep_swept(sweep)),
-                group.create_task(_announce_stop(house, stop)),
+                starting,
+                group.create_task(_keep_swept(rooms.sweep)),
+                group.create_task(_announce_stop(rooms.house, stop)),
             ]
-            await serve(build_app(house), sock, stop, grace_seconds=options.grace_seconds)
+            group.create_task(_walk_batches(starting, rooms.calendar, stop))
+            await serve(build_app(rooms.house), sock, stop, grace_seconds=options.grace_seconds)
             for duty in duties:
                 duty.cancel()
     finally:
         await chosen.engine.close()
 
 
-async def _start_engine(options: ServeOptions, chosen: Chosen, house: House, say: Say) -> None:
-    abilities = await chosen.engine.start()
-    model = _model(options, chosen, abilities, int(house.clock.now()))
+async def _start_engine(options: ServeOptions, chosen: Chosen, rooms: _Rooms, say: Say) -> None:
+    """Start the engine, and let callers and batches share it."""
+    house, abilities = rooms.house, await chosen.engine.start()
+    sharing = Sharing(chosen.engine, abilities, house.clock, model=_engine_name(options) or _name(options))
+    model = _model(options, sharing, int(house.clock.now()))
+    rooms.engines.add(model.name, sharing)
     house.models.add(model, aliases=chosen.names.known or ())
     if house.ready == STARTING:
         house.ready = None
@@ -147,15 +199,26 @@ async def _start_engine(options: ServeOptions, chosen: Chosen, house: House, say
         say(f"Ready: {model.name} by {abilities.description}")
 
 
-def _model(options: ServeOptions, chosen: Chosen, abilities: Abilities, at: int) -> Model:
+async def _walk_batches(starting: asyncio.Task[None], calendar: Calendar, stop: asyncio.Event) -> None:
+    """Walk batches from the moment that the engine has started, until every walk has left after a stop."""
+    await asyncio.wait({starting})
+    if not starting.cancelled() and starting.exception() is None:
+        await calendar.run(stop)
+
+
+def _model(options: ServeOptions, sharing: Sharing, at: int) -> Model:
     """A model of ours goes by its served name, everywhere; an upstream's goes by its own there."""
     return Model(
         name=_name(options),
-        engine=chosen.engine,
-        abilities=abilities,
+        engine=sharing.front(),
+        abilities=sharing.abilities,
         created=at,
-        engine_name=options.model if options.upstreams else None,
+        engine_name=_engine_name(options),
     )
+
+
+def _engine_name(options: ServeOptions) -> str | None:
+    return options.model if options.upstreams else None
 
 
 def _name(options: ServeOptions) -> str:

@@ -114,7 +114,7 @@ class Station:
 async def station() -> AsyncIterator[Station]:
     disk = FaultyDisk(Random(1), Trace(), Faults())
     disk.make_folder("/out")
-    journal = await open_journal(disk, InlineOffload(Random(1), 0), "/work/journal", 6)
+    journal = await open_journal(disk, InlineOffload(Random(1), 0), "/yard/journal", 6)
     yield Station(disk, journal)
     await journal.close()
 

@@ -2,6 +2,9 @@
 
 OpenVINO's pipeline is unusable once it has thrown. It is then built anew, and those that were on board run again one
 by one, so that the one that cannot run harms nobody else.
+
+A draft that is cancelled leaves blocks of the pipeline's cache behind for good (seen with 2026.4.1: after some 70
+cancels nothing fits any more and every request ends as IGNORED), so after some cancels the pipeline is built anew, too.
 """
 
 import os
@@ -34,6 +37,10 @@ class Pipeline(Protocol):
     def step(self) -> None: ...
 
 
+MOST_CANCELLED = 8
+"""After so many cancels the pipeline is built anew as soon as nobody is on board."""
+
+
 @dataclass(frozen=True, slots=True)
 class Generated:
     """Token ids with their log probabilities (zeros where they were not asked for)."""
@@ -62,6 +69,7 @@ class Board:
         self._arrivals: queue.SimpleQueue[Draft] = queue.SimpleQueue()
         self._suspects: deque[Draft] = deque()
         self._on_board: list[tuple[Handle, Draft]] = []
+        self._cancelled = 0
         self.rebuilt = 0
 
     def start(self) -> None:
@@ -113,24 +121,41 @@ class Board:
 
     def _recover(self, error: RuntimeError) -> None:
         stranded = [draft for _, draft in self._on_board]
-        self._on_board.clear()
         if len(stranded) == 1:
             stranded[0].done(error)
         else:
             self._suspects.extend(stranded)
+        self._renew()
+
+    def _renew(self) -> None:
+        self._on_board.clear()
         self._pipeline = self._build()
+        self._cancelled = 0
         self.rebuilt += 1
 
     def _let_off(self) -> None:
         staying: list[tuple[Handle, Draft]] = []
+        crowded_out: list[Draft] = []
         for handle, draft in self._on_board:
             if draft.given_up():
                 handle.cancel()
+                self._cancelled += 1
             elif handle.running():
                 staying.append((handle, draft))
+            elif isinstance(result := _result(handle), Exception) and self._cancelled:
+                crowded_out.append(draft)
             else:
-                draft.done(_result(handle))
+                draft.done(result)
         self._on_board = staying
+        self._make_room_again(crowded_out)
+
+    def _make_room_again(self, crowded_out: list[Draft]) -> None:
+        """Build the pipeline anew where cancels have used it up; who was on board, or found no room, starts again."""
+        if crowded_out or (self._cancelled >= MOST_CANCELLED and not self._on_board):
+            again = [*crowded_out, *(draft for _, draft in self._on_board)]
+            self._renew()
+            for draft in again:
+                self._take(draft)
 
 
 def _result(handle: Handle) -> Generated | Exception:

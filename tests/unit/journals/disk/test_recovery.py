@@ -22,8 +22,8 @@ from tests.support.results import a_result
 
 T = TypeVar("T")
 LINES = 6
-DATA = "/work/journal/000001.jsonl"
-INDEX = "/work/journal/000001.idx"
+DATA = "/yard/journal/000001.jsonl"
+INDEX = "/yard/journal/000001.idx"
 
 
 _results = results(st.integers(0, LINES - 1))
@@ -38,7 +38,7 @@ def on_a_loop(walk: Callable[[], Awaitable[T]]) -> T:
 
 def a_disk(files: dict[str, bytes] | None = None) -> FaultyDisk:
     disk = FaultyDisk(Random(1), Trace(), Faults())
-    disk.make_folder("/work/journal")
+    disk.make_folder("/yard/journal")
     disk.sync_folder("/")
     for path, content in (files or {}).items():
         disk.open(path, create=True).append(content)
@@ -46,7 +46,7 @@ def a_disk(files: dict[str, bytes] | None = None) -> FaultyDisk:
 
 
 async def opened(disk: FaultyDisk, lines: int = LINES) -> DiskJournal:
-    return await open_journal(disk, InlineOffload(Random(1)), "/work/journal", lines)
+    return await open_journal(disk, InlineOffload(Random(1)), "/yard/journal", lines)
 
 
 async def kept(disk: FaultyDisk, lines: int = LINES) -> list[Result]:
@@ -167,10 +167,10 @@ def test_a_journal_of_a_longer_plan_is_refused() -> None:
 
 def test_strangers_in_the_folder_are_left_alone() -> None:
     async def walk() -> None:
-        disk = a_disk({"/work/journal/notes.txt": b"mine", "/work/journal/x.idx": b"?"})
+        disk = a_disk({"/yard/journal/notes.txt": b"mine", "/yard/journal/x.idx": b"?"})
         await two_groups(disk)
         assert await kept(disk) == [a_result(0), a_result(1)]
-        assert disk.files()["/work/journal/notes.txt"] == b"mine"
+        assert disk.files()["/yard/journal/notes.txt"] == b"mine"
 
     on_a_loop(walk)
 
@@ -182,7 +182,7 @@ class JournalUnderPowerCuts(RuleBasedStateMachine):
     def begin(self, seed: int) -> None:
         self.random = Random(seed)
         self.disk = FaultyDisk(self.random, Trace(), Faults())
-        self.disk.make_folder("/work")
+        self.disk.make_folder("/yard")
         self.disk.sync_folder("/")
         self.safe: dict[int, Result] = {}
         self.given: dict[int, list[Result]] = {}
@@ -201,7 +201,7 @@ class JournalUnderPowerCuts(RuleBasedStateMachine):
             self.check_kept()
 
     async def open(self) -> DiskJournal:
-        return await open_journal(self.disk, InlineOffload(self.random), "/work/journal", LINES)
+        return await open_journal(self.disk, InlineOffload(self.random), "/yard/journal", LINES)
 
     def stop(self, end: Callable[[Faults], FaultyDisk]) -> None:
         self.loop.drop_everything()

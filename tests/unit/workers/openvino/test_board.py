@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from batchyard.workers.openvino.board import Board, Draft, Generated
+from batchyard.workers.openvino.board import MOST_CANCELLED, Board, Draft, Generated
 
 
 class FragilePipeline:
@@ -13,10 +13,14 @@ class FragilePipeline:
         self.broken = False
         self.handles: list[Writing] = []
 
+    @property
+    def has_cancelled(self) -> bool:
+        return any(handle.cancelled for handle in self.handles)
+
     def add(self, ids: Sequence[int], config: Any) -> "Writing":
         if config == "poison at the door":
             raise RuntimeError("not with me")
-        handle = Writing(ids, config)
+        handle = Writing(ids, config, self)
         self.handles.append(handle)
         return handle
 
@@ -29,8 +33,9 @@ class FragilePipeline:
 
 
 class Writing:
-    def __init__(self, ids: Sequence[int], config: Any) -> None:
+    def __init__(self, ids: Sequence[int], config: Any, pipeline: FragilePipeline) -> None:
         self.ids = ids
+        self.pipeline = pipeline
         self.config = config
         self.written = 0
         self.cancelled = False
@@ -42,7 +47,7 @@ class Writing:
         self.cancelled = True
 
     def result(self) -> Generated:
-        if self.config == "ignored":
+        if self.config == "ignored" or (self.config == "no room" and self.pipeline.has_cancelled):
             raise RuntimeError("ended as IGNORED")
         return Generated(self.ids, [0.0] * len(self.ids), "stop")
 
@@ -137,3 +142,29 @@ def test_one_that_the_pipeline_ends_by_itself_is_told_why() -> None:
     desk.put("too large", 1, "ignored")
     desk.finish()
     assert isinstance(desk.done["too large"], RuntimeError)
+
+
+def test_one_that_finds_no_room_after_cancels_runs_again_in_a_new_pipeline() -> None:
+    """What is cancelled leaves its room taken; nobody else may pay for that."""
+    desk = Desk()
+    desk.put("endless", 10_000)
+    desk.board.turn()
+    desk.put("crowded out", 1, "no room")
+    desk.put("beside", 5)
+    desk.given_up.add("endless")
+    desk.finish()
+    assert len(desk.pipelines) == 2
+    assert {name for name, result in desk.done.items() if isinstance(result, Generated)} == {"crowded out", "beside"}
+
+
+def test_after_some_cancels_the_pipeline_is_built_anew_once_nobody_is_on_board() -> None:
+    desk = Desk()
+    for number in range(MOST_CANCELLED):
+        desk.put(f"endless {number}", 10_000)
+        desk.put(f"short {number}", 1)
+        desk.board.turn()
+        desk.given_up.add(f"endless {number}")
+        desk.finish()
+    desk.put("last", 1)
+    desk.finish()
+    assert len(desk.pipelines) == 2

@@ -1,0 +1,303 @@
+"""The walk of one batch of the server: the runner's stations, between states that are kept in the store.
+
+    validating    every line checked, one record each in the plan     then in_progress, or failed
+    in_progress   results in the journal, at most one per line        then finalizing
+    finalizing    the result files, written whole, become blobs       then completed or expired
+    cancelling    whatever is there of the above, to its end          then cancelled
+
+Each station makes its part durable before the state moves, so a crash anywhere is only a station that has not finished:
+walking again goes on from the state, the plan and the journal. A batch that is stopped for good, by its deadline or by
+its owner, has an error line written for everything that did not run, and is finalized like any other.
+"""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from random import Random
+
+from msgspec import Struct, structs
+
+from batchyard.clock import Clock
+from batchyard.config import MAX_LINE_BYTES, DispatchSettings, Order
+from batchyard.dialect import LineDialect
+from batchyard.disk import Disk
+from batchyard.domain.access import ProjectId
+from batchyard.domain.batch import Batch, BatchState
+from batchyard.domain.errors import Unavailable
+from batchyard.domain.event import EventId, arrival
+from batchyard.domain.file import File
+from batchyard.journal import Journal
+from batchyard.offload import Offload
+from batchyard.pipeline import folder as folders
+from batchyard.pipeline import refuse, rest
+from batchyard.pipeline.dispatch import dispatch
+from batchyard.pipeline.finalize import Written, finalize
+from batchyard.pipeline.folder import PLAN, Opened
+from batchyard.pipeline.leash import REASONS, Leash
+from batchyard.pipeline.publish import Publisher, ResultFiles
+from batchyard.pipeline.refuse import Refused
+from batchyard.pipeline.share import Sharing
+from batchyard.pipeline.stop import Stopped
+from batchyard.pipeline.tally import Tally
+from batchyard.pipeline.validate import Verdict, validate
+from batchyard.pipeline.watch import Watch
+from batchyard.store import Store
+
+OUTPUT = "output.jsonl"
+ERRORS = "errors.jsonl"
+
+
+class BatchParts(Struct, frozen=True, kw_only=True):
+    """What batches are walked with.
+
+    `folder` holds a run folder for each batch. `journal` opens the one in a folder, for a number of lines, with the
+    walk's own offload. `dialect` holds lines to their batch's endpoint and models. `model_of` says what a model that
+    lines may name is called, `engine_of` who answers for it (raises Unavailable where nobody does now). `input_of` is
+    where the bytes of a blob lie. `heavy` bounds how many walks read or write whole files at once.
+    """
+
+    store: Store
+    disk: Disk
+    clock: Clock
+    folder: str
+    publisher: Publisher
+    journal: Callable[[Offload, str, int], Awaitable[Journal]]
+    dialect: Callable[[Batch], LineDialect]
+    model_of: Callable[[str], str]
+    engine_of: Callable[[str], Sharing]
+    input_of: Callable[[str], str | None]
+    max_lines: Callable[[ProjectId], int]
+    new_event_id: Callable[[], EventId]
+    random: Random
+    heavy: asyncio.Semaphore
+    dispatch: DispatchSettings = DispatchSettings()
+    max_line_bytes: int = MAX_LINE_BYTES
+    dedupe: bool = True
+    count_seconds: float = 1.0
+
+
+async def walk_batch(batch: Batch, parts: BatchParts, offload: Offload, leash: Leash) -> None:
+    """Walk a batch from where it stands to its end, or until the leash says to leave.
+
+    Raises Unavailable where an engine, the disk or the store cannot serve now: the batch stays as it is, and walking it
+    again later goes on.
+    """
+    try:
+        await _BatchWalk(batch, parts, offload, leash).run()
+    except OSError as error:
+        raise Unavailable(
+            f"The disk failed under {parts.folder}/{batch.id}: {error.strerror or error}.",
+            remedy="Make room or mend the disk: the batch goes on by itself.",
+        ) from error
+    except Stopped:
+        return
+
+
+async def tidy(parts: BatchParts, offload: Offload) -> None:
+    """Make the place of the run folders; remove those of batches that ended when a crash came before their walk did."""
+    await offload(lambda: folders.make_folder(parts.disk, parts.folder))
+    unended = {batch.id for batch in await parts.store.batches.unended()}
+    for name in await offload(lambda: parts.disk.names(parts.folder)):
+        if name not in unended:
+            await offload(lambda name=name: folders.remove(parts.disk, f"{parts.folder}/{name}"))
+
+
+class _BatchWalk:
+    def __init__(self, batch: Batch, parts: BatchParts, offload: Offload, leash: Leash) -> None:
+        self._batch = batch
+        self._parts = parts
+        self._offload = offload
+        self._leash = leash
+        self._dialect = parts.dialect(batch)
+        self._folder = f"{parts.folder}/{batch.id}"
+        self._model: str | None = batch.model
+
+    async def run(self) -> None:
+        await self._look()
+        if not self._batch.state.terminal and await self._plan():
+            async with self._opened() as run:
+                await self._answer(run)
+                await self._end(run)
+        await self._offload(lambda: folders.remove(self._parts.disk, self._folder))
+
+    # Validate and plan
+
+    async def _plan(self) -> bool:
+        """Bring the batch to where it has a plan; False where it ended instead."""
+        if self._batch.in_progress_at is not None and await self._offload(self._has_plan):
+            return True
+        try:
+            verdict = await self._validate()
+        except Refused as refused:
+            return await self._refuse(refused)
+        self._model = self._parts.model_of(next(iter(verdict.by_model)))
+        await self._count_lines(verdict)
+        if self._batch.state is BatchState.VALIDATING:
+            await self._move(BatchState.IN_PROGRESS)  # lost to a cancel: then that goes on with the plan
+        return True
+
+    async def _validate(self) -> Verdict:
+        """Check every line and write the plan. Raises Refused where the batch cannot run."""
+        parts, path = self._parts, refuse.input_path(self._batch, self._parts.disk, self._parts.input_of)
+        most = parts.max_lines(self._batch.project)
+
+        def on_progress(_: int, lines: int) -> None:
+            if self._leash.halted:
+                raise Stopped
+            refuse.too_many(lines, most)
+
+        async with parts.heavy:
+            await self._offload(lambda: folders.make_folder(parts.disk, self._folder))
+            verdict = await self._offload(
+                lambda: validate(
+                    parts.disk,
+                    path,
+                    f"{self._folder}/{PLAN}",
+                    self._dialect,
+                    dedupe=parts.dedupe,
+                    max_line_bytes=parts.max_line_bytes,
+                    on_progress=on_progress,
+                )
+            )
+        refuse.bad_lines(verdict)
+        return verdict
+
+    async def _refuse(self, refused: Refused) -> bool:
+        """End a batch that cannot run, and say why."""
+        faults = {"errors": refused.errors, "error_count": refused.count}
+        if self._batch.in_progress_at is not None:
+            raise Unavailable(f"The input of {self._batch.id} is not what it was when the batch began to run.")
+        if self._batch.state is BatchState.CANCELLING or not await self._move(BatchState.FAILED, **faults):
+            await self._move(BatchState.CANCELLED, **faults)
+        return False
+
+    def _has_plan(self) -> bool:
+        return self._parts.disk.exists(f"{self._folder}/{PLAN}")
+
+    async def _count_lines(self, verdict: Verdict) -> None:
+        counts = structs.replace(self._batch.counts, total=verdict.lines)
+        await self._parts.store.batches.count(self._batch.id, counts, self._batch.usage)
+
+    # Dispatch and record
+
+    def _opened(self) -> AbstractAsyncContextManager[Opened]:
+        parts, path = self._parts, self._parts.input_of(self._batch.input_blob or "")
+        assert path is not None
+        return folders.opened(
+            parts.disk,
+            self._offload,
+            lambda folder, lines: parts.journal(self._offload, folder, lines),
+            self._folder,
+            path,
+        )
+
+    async def _answer(self, run: Opened) -> None:
+        """Bring every line to a result in the journal. Raises Stopped where the walk was told to leave before that."""
+        self._heed_the_state()
+        if rest.is_left(run) and self._leash.outcome is None:
+            await self._ask(run)
+        if rest.is_left(run):
+            if self._leash.outcome is None:
+                assert self._leash.halted, "lines are left for no reason"
+                raise Stopped
+            await rest.give_up(run, self._dialect, self._leash.outcome, REASONS[self._leash.outcome])
+
+    def _heed_the_state(self) -> None:
+        """What happened while nobody walked."""
+        deadline = self._batch.deadline_at
+        if self._batch.state is BatchState.CANCELLING:
+            self._leash.cancel()
+        elif deadline is not None and self._parts.clock.now() >= deadline:
+            self._leash.expire()
+
+    async def _ask(self, run: Opened) -> None:
+        """Ask the engine what is left; what it answered is durable when this returns."""
+        parts, settings = self._parts, self._parts.dispatch
+        share = parts.engine_of(self._batch.model or "").share(self._batch, settings.request_timeout_seconds)
+        settings = structs.replace(settings, request_timeout_seconds=math.inf)  # the share keeps the time
+        watch = Watch(self._batch, parts.store, parts.clock, self._leash, share, parts.count_seconds)
+        requests, abilities = rest.requests(run, self._dialect), await share.start()
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(watch.run(run))
+            await dispatch(
+                requests, share, abilities, run.journal, settings, Tally(), self._leash.stop, random=parts.random
+            )
+            watching.cancel()
+        await run.journal.flush()
+
+    # Finalize and publish
+
+    async def _end(self, run: Opened) -> None:
+        """Write the result files, and publish them with the end of the batch."""
+        counts = await self._offload(lambda: rest.final_counts(run))
+        await self._parts.store.batches.count(self._batch.id, counts, rest.counted(run)[1])
+        if self._batch.state is BatchState.IN_PROGRESS:
+            await self._move(BatchState.FINALIZING)  # lost to a cancel: it is finalized all the same
+        written = await self._write(run)
+        files = await self._publish(written)
+        await self._parts.store.batches.count(self._batch.id, counts, written.usage)
+        while not await self._close(run, files):  # lost to a cancel, once
+            pass
+
+    async def _write(self, run: Opened) -> Written:
+        def on_progress(_: int) -> None:
+            if self._leash.halted:
+                raise Stopped
+
+        async with self._parts.heavy:
+            return await self._offload(
+                lambda: finalize(
+                    self._parts.disk,
+                    run.plan,
+                    run.reader,
+                    run.journal,
+                    self._dialect,
+                    output=f"{self._folder}/{OUTPUT}",
+                    errors=f"{self._folder}/{ERRORS}",
+                    order=Order.INPUT,
+                    on_progress=on_progress,
+                )
+            )
+
+    async def _publish(self, written: Written) -> ResultFiles:
+        return await self._parts.publisher.publish(
+            self._batch,
+            self._now(),
+            output=f"{self._folder}/{OUTPUT}" if written.output_bytes else None,
+            errors=f"{self._folder}/{ERRORS}" if written.error_bytes else None,
+        )
+
+    async def _close(self, run: Opened, files: ResultFiles) -> bool:
+        ids = {
+            "output_file_id": files.output.id if files.output else None,
+            "error_file_id": files.errors.id if files.errors else None,
+        }
+        return await self._move(self._last_state(run), *files.all, **ids)
+
+    def _last_state(self, run: Opened) -> BatchState:
+        if self._batch.state is BatchState.CANCELLING:
+            return BatchState.CANCELLED
+        return BatchState.EXPIRED if run.journal.recorded.expired else BatchState.COMPLETED
+
+    # States
+
+    async def _move(self, to: BatchState, *files: File, **facts: object) -> bool:
+        """Bring the batch to its next state; False where somebody else moved it first: it then stands where that is."""
+        after = structs.replace(self._batch.move(to, self._now()), model=self._model, **facts)
+        event = arrival(self._parts.new_event_id(), after)
+        moved = await self._parts.store.batches.move(self._batch.state, after, event, files)
+        if moved:
+            self._batch = after
+        else:
+            await self._look()
+        return moved
+
+    async def _look(self) -> None:
+        batch = await self._parts.store.batches.get(self._batch.project, self._batch.id)
+        assert batch is not None, "batches are never deleted"
+        self._batch = batch
+        self._model = self._model or batch.model
+
+    def _now(self) -> int:
+        return int(self._parts.clock.now())

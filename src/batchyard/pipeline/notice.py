@@ -1,0 +1,83 @@
+"""Lets the calendar know at once what a caller has asked for: a store's batches that tell of every change."""
+
+from collections.abc import Callable, Sequence
+
+from batchyard.domain.access import ProjectId, Quota
+from batchyard.domain.batch import Batch, BatchId, BatchState, Counts
+from batchyard.domain.event import Event
+from batchyard.domain.file import File
+from batchyard.domain.result import Usage
+from batchyard.store import Batches, BatchFilter, Cursor, Events, Files, Keys, Once, Page, Projects, Store, Uploads
+
+Notice = Callable[[Batch], None]
+
+
+class NoticedStore:
+    """A store for services: whatever they do to a batch is noticed once it is durable."""
+
+    def __init__(self, store: Store, notice: Notice) -> None:
+        self._store = store
+        self._batches = NoticedBatches(store.batches, notice)
+
+    @property
+    def projects(self) -> Projects:
+        return self._store.projects
+
+    @property
+    def keys(self) -> Keys:
+        return self._store.keys
+
+    @property
+    def files(self) -> Files:
+        return self._store.files
+
+    @property
+    def uploads(self) -> Uploads:
+        return self._store.uploads
+
+    @property
+    def batches(self) -> Batches:
+        return self._batches
+
+    @property
+    def events(self) -> Events:
+        return self._store.events
+
+    async def close(self) -> None:
+        await self._store.close()
+
+
+class NoticedBatches:
+    """See the module. What is only read passes through."""
+
+    def __init__(self, batches: Batches, notice: Notice) -> None:
+        self._batches = batches
+        self._notice = notice
+
+    async def add(self, batch: Batch, event: Event, quota: Quota, once: Once | None = None) -> Batch:
+        added = await self._batches.add(batch, event, quota, once)
+        self._notice(added)
+        return added
+
+    async def get(self, project: ProjectId, id: BatchId) -> Batch | None:
+        return await self._batches.get(project, id)
+
+    async def list(
+        self,
+        project: ProjectId,
+        cursor: Cursor,
+        where: BatchFilter = BatchFilter(),  # noqa: B008 - frozen
+    ) -> Page[Batch] | None:
+        return await self._batches.list(project, cursor, where)
+
+    async def unended(self) -> Sequence[Batch]:
+        return await self._batches.unended()
+
+    async def move(self, before: BatchState, batch: Batch, event: Event, files: Sequence[File] = ()) -> bool:
+        moved = await self._batches.move(before, batch, event, files)
+        if moved:
+            self._notice(batch)
+        return moved
+
+    async def count(self, id: BatchId, counts: Counts, usage: Usage) -> bool:
+        return await self._batches.count(id, counts, usage)

@@ -1,0 +1,191 @@
+"""One engine and all who ask it: people who wait for an answer go at once, batches take what is left, in turn.
+
+A batch is dispatched as if the engine were its own (`Share` is an engine to it); its requests queue here, outside the
+engine, so that they can be let in by who has least. Time in this queue costs a request nothing: the limit on the time
+of an attempt begins when the engine gets it.
+"""
+
+import asyncio
+from collections import Counter, deque
+
+import msgspec
+from msgspec import Raw
+
+from batchyard.clock import Clock
+from batchyard.domain.access import ProjectId
+from batchyard.domain.batch import Batch
+from batchyard.domain.request import Request
+from batchyard.domain.result import Failure, Fault, Reply
+from batchyard.engine import Abilities, Engine
+from batchyard.policy.order import Standing, first
+from batchyard.policy.retry import REQUEST_TIMEOUT
+
+STOPPED = Failure("stopped", "The batch was stopped before this request was sent.", Fault.CANCELLED)
+
+_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+
+
+def room_of(slots: int | None) -> int | None:
+    """How many requests an engine gets at once: all its slots and a few to follow; None where it has no known end.
+
+    Every request that follows is one that a person's request has to wait for.
+    """
+    return None if slots is None else slots + max(1, slots // 4)
+
+
+class Sharing:
+    """A started engine. `model` is what it calls its model, None: what callers call it."""
+
+    def __init__(self, engine: Engine, abilities: Abilities, clock: Clock, *, model: str | None = None) -> None:
+        self.engine = engine
+        self.abilities = abilities
+        self._clock = clock
+        self._model = model
+        self._room = room_of(abilities.slots)
+        self._asked = 0  # by people
+        self._out: Counter[ProjectId] = Counter()  # batches' requests in the engine
+        self._waiting: set[Share] = set()
+
+    def front(self) -> "Front":
+        """The engine for people who wait."""
+        return Front(self)
+
+    def share(self, batch: Batch, timeout_seconds: float) -> "Share":
+        """The engine for a batch; an attempt may take so long."""
+        return Share(self, batch, timeout_seconds)
+
+    def named(self, request: Request) -> Request:
+        """The request with the name that the engine knows its model by."""
+        if self._model is None or request.model == self._model:
+            return request
+        body = msgspec.json.encode(_fields(request.body) | {"model": self._model})
+        return msgspec.structs.replace(request, model=self._model, body=body)
+
+    def ask(self) -> None:
+        """A person's request goes to the engine."""
+        self._asked += 1
+
+    def answered(self) -> None:
+        """A person's request is over."""
+        self._asked -= 1
+        self._let_in()
+
+    async def enter(self, share: "Share") -> bool:
+        """Wait for a turn; False where the share was shut first. Who entered must leave."""
+        if share.shut:
+            return False
+        if not self._waiting and self._has_room():
+            self._out[share.batch.project] += 1
+            return True
+        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        share.turns.append(turn)
+        self._waiting.add(share)
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.result():
+                self.leave(share)  # its turn came in the same moment
+            raise
+
+    def leave(self, share: "Share") -> None:
+        """A batch's request is over."""
+        self._out[share.batch.project] -= 1
+        self._let_in()
+
+    def send_away(self, share: "Share") -> None:
+        """Let nothing of a share in any more."""
+        self._waiting.discard(share)
+        while share.turns:
+            turn = share.turns.popleft()
+            if not turn.done():
+                turn.set_result(False)
+
+    def _has_room(self) -> bool:
+        return self._room is None or self._asked + self._out.total() < self._room
+
+    def _let_in(self) -> None:
+        while self._has_room() and (share := self._next()) is not None:
+            share.turns.popleft().set_result(True)
+            self._out[share.batch.project] += 1
+
+    def _next(self) -> "Share | None":
+        """The share whose turn it is, with a turn to give."""
+        for share in tuple(self._waiting):
+            while share.turns and share.turns[0].done():
+                share.turns.popleft()
+            if not share.turns:
+                self._waiting.discard(share)
+        now = self._clock.now()
+        return first(self._waiting, lambda share: self._standing(share.batch, now)) if self._waiting else None
+
+    def _standing(self, batch: Batch, now: float) -> Standing:
+        return standing_of(batch, self._out[batch.project], now)
+
+
+def standing_of(batch: Batch, inflight: int, now: float) -> Standing:
+    """Where a batch stands whose project has so much under way."""
+    return Standing(
+        inflight=inflight,
+        slack_seconds=float("inf") if batch.deadline_at is None else batch.deadline_at - now,
+        age_seconds=now - batch.created_at,
+        id=batch.id,
+    )
+
+
+class Front:
+    """The engine as people's requests see it: there is always room."""
+
+    def __init__(self, sharing: Sharing) -> None:
+        self._sharing = sharing
+
+    @property
+    def restarts(self) -> int:
+        return self._sharing.engine.restarts
+
+    async def start(self) -> Abilities:
+        return self._sharing.abilities
+
+    async def infer(self, request: Request) -> Reply:
+        self._sharing.ask()
+        try:
+            return await self._sharing.engine.infer(request)
+        finally:
+            self._sharing.answered()
+
+    async def close(self) -> None:
+        return None
+
+
+class Share:
+    """The engine as one batch sees it."""
+
+    def __init__(self, sharing: Sharing, batch: Batch, timeout_seconds: float) -> None:
+        self._sharing = sharing
+        self._timeout_seconds = timeout_seconds
+        self.batch = batch
+        self.turns: deque[asyncio.Future[bool]] = deque()
+        self.shut = False
+
+    @property
+    def restarts(self) -> int:
+        return self._sharing.engine.restarts
+
+    async def start(self) -> Abilities:
+        return self._sharing.abilities
+
+    async def infer(self, request: Request) -> Reply:
+        """As the contract says. A request that the share was shut upon was never sent."""
+        if not await self._sharing.enter(self):
+            return STOPPED
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await self._sharing.engine.infer(self._sharing.named(request))
+        except TimeoutError:
+            return Failure(REQUEST_TIMEOUT, f"No answer within {self._timeout_seconds:g} seconds.", Fault.LOST)
+        finally:
+            self._sharing.leave(self)
+
+    async def close(self) -> None:
+        """Send nothing any more; what the engine has may end."""
+        self.shut = True
+        self._sharing.send_away(self)

@@ -1,0 +1,112 @@
+"""Batches of a server, put together: what they are walked with, and the calendar that walks them."""
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+
+from msgspec import Struct
+
+from batchyard.blob import Blobs
+from batchyard.clock import Clock
+from batchyard.config import DispatchSettings
+from batchyard.dialect import LineDialect
+from batchyard.dialects import openai
+from batchyard.disk import Disk
+from batchyard.domain.batch import Batch
+from batchyard.domain.errors import Unavailable
+from batchyard.endpoints import ENDPOINTS
+from batchyard.journals.disk import open_journal
+from batchyard.offload import ThreadOffload
+from batchyard.pipeline.batch_walk import BatchParts, walk_batch
+from batchyard.pipeline.leash import Leash
+from batchyard.pipeline.publish import Publisher
+from batchyard.pipeline.share import Sharing
+from batchyard.server.models import Models
+from batchyard.service import rules
+from batchyard.service.batches import canonical
+from batchyard.service.ids import Ids
+from batchyard.service.rules import BatchRules, QuotaOf
+from batchyard.store import Store
+
+HEAVY_AT_ONCE = 2
+"""How many batches read or write whole files at the same time: more of them would take the processor from the doors."""
+
+BATCH_RULES = BatchRules(endpoints=tuple(each for each in rules.ENDPOINTS if each in ENDPOINTS))
+"""Only endpoints that we know how to check are offered."""
+
+
+class Engines:
+    """Who answers for each model, by the name that it is served under. Empty until the engines have started."""
+
+    def __init__(self) -> None:
+        self._sharings: dict[str, Sharing] = {}
+
+    def add(self, model: str, sharing: Sharing) -> None:
+        self._sharings[model] = sharing
+
+    def of(self, model: str) -> Sharing:
+        """Raises Unavailable where nobody answers for it."""
+        sharing = self._sharings.get(model)
+        if sharing is None:
+            raise Unavailable(f"Nobody here answers for the model '{model}'.", remedy="Serve it again.")
+        return sharing
+
+
+class Yard(Struct, frozen=True, kw_only=True):
+    """What batches need of a server."""
+
+    store: Store
+    blobs: Blobs
+    disk: Disk
+    clock: Clock
+    ids: Ids
+    random: Random
+    models: Models
+    engines: Engines
+    quota_of: QuotaOf
+    folder: str
+    dispatch: DispatchSettings = DispatchSettings()
+    count_seconds: float = 1.0
+
+
+def batch_parts(yard: Yard) -> BatchParts:
+    """What every batch of a server is walked with."""
+    return BatchParts(
+        store=yard.store,
+        disk=yard.disk,
+        clock=yard.clock,
+        folder=yard.folder,
+        publisher=Publisher(yard.blobs, yard.ids.file),
+        journal=lambda offload, folder, lines: open_journal(yard.disk, offload, folder, lines),
+        dialect=_dialect_for(yard.models),
+        model_of=lambda name: yard.models.find(name).name,
+        engine_of=yard.engines.of,
+        input_of=yard.blobs.path,
+        max_lines=lambda project: yard.quota_of(project).requests_per_file,
+        new_event_id=yard.ids.event,
+        random=yard.random,
+        heavy=asyncio.Semaphore(HEAVY_AT_ONCE),
+        dispatch=yard.dispatch,
+        count_seconds=yard.count_seconds,
+    )
+
+
+async def walk_in_a_thread(parts: BatchParts, batch: Batch, leash: Leash) -> None:
+    """Walk a batch with a thread of its own for its disk, so that none waits for another's."""
+    offload = ThreadOffload("batch")
+    try:
+        await walk_batch(batch, parts, offload, leash)
+    finally:
+        offload.close()
+
+
+def _dialect_for(models: Models) -> Callable[[Batch], LineDialect]:
+    """The line dialect that holds each batch's lines to its endpoint, and to the models that serve it."""
+
+    def dialect(batch: Batch) -> LineDialect:
+        path = canonical(batch.endpoint, batch.form)
+        return openai.open(
+            openai.Config(run_id=batch.id, endpoints={path: ENDPOINTS[path]}, models=models.names_for(path), batch=True)
+        )
+
+    return dialect

@@ -1,0 +1,128 @@
+"""`kill -9` of the real server while batches are in each of their states; after a restart all end as if nothing was."""
+
+import signal
+from random import Random
+
+import pytest
+from openai import OpenAI
+from openai.types import Batch
+
+from tests.support.batches import TERMINAL, assert_whole, create, ended, lines_of, requests, serving, until
+from tests.support.chat_server import Gate, chatting
+from tests.support.cli import Cli, Running
+
+ECHO = ("--engine", "echo", "--model", "m")
+SEEDS = range(5)
+
+
+@pytest.fixture
+def cli(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    return Cli(tmp_path_factory.mktemp("server"))
+
+
+def ids_of(count: int) -> list[str]:
+    return [f"req-{number}" for number in range(count)]
+
+
+def kill(run: Running) -> None:
+    run.send(signal.SIGKILL)
+    assert run.finish().code == -signal.SIGKILL
+
+
+def upstream_words(url: str) -> tuple[str, ...]:
+    return ("--upstream", url + "v1", "--model", "m")
+
+
+def assert_text(client: OpenAI, id: str | None) -> None:
+    """Every answer is that to its own line."""
+    for line in lines_of(client, id):
+        text = line["response"]["body"]["choices"][0]["message"]["content"]
+        assert text == line["custom_id"].replace("req-", "text ")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_killed_while_it_runs_each_line_is_answered_once(cli: Cli, seed: int) -> None:
+    random, lines = Random(seed), 300
+    gate = Gate()
+    with chatting(gate) as upstream:
+        with serving(cli, *upstream_words(upstream.url)) as (run, client):
+            made = create(client, requests(lines))
+            gate.wait_for(random.randint(1, 100))
+            kill(run)
+        with serving(cli, *upstream_words(upstream.url)) as (run, client):
+            gate.wait_for(min(lines, len(gate.asked) + random.randint(1, 50)))
+            kill(run)
+        with serving(cli, *upstream_words(upstream.url)) as (run, client):
+            batch = ended(client, made.id)
+            assert batch.status == "completed" and batch.error_file_id is None
+            assert_whole(client, batch, ids_of(lines))
+            assert_text(client, batch.output_file_id)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_killed_at_any_moment_all_batches_end_whole_and_what_had_ended_stays(cli: Cli, seed: int) -> None:
+    """Small batches go through all their states between two polls: kills at random calls hit every one of them."""
+    random, sizes = Random(100 + seed), (1, 3, 40, 2000)
+    made, kept = dict[str, int](), dict[str, Batch]()
+    for _ in range(4):
+        with serving(cli, *ECHO) as (run, client):
+            for size in sizes:
+                made[create(client, requests(size)).id] = size
+            for _ in range(random.randint(0, 25)):
+                seen = client.batches.retrieve(random.choice(list(made)))
+                if seen.status in TERMINAL:
+                    assert kept.setdefault(seen.id, seen) == seen
+            kill(run)
+    with serving(cli, *ECHO) as (_, client):
+        for id, size in made.items():
+            batch = ended(client, id)
+            assert batch.status == "completed" and kept.setdefault(id, batch) == batch
+            assert_whole(client, batch, ids_of(size))
+        assert sum(1 for file in client.files.list() if file.purpose == "batch_output") == len(made)
+    assert not list(cli.path("batchyard-data/runs").iterdir())
+
+
+def test_killed_before_it_was_read_a_batch_is_read_after_the_restart(cli: Cli) -> None:
+    """The upstream does not answer until the second start, so that the batch waits in `validating`."""
+    with serving(cli, "--upstream", "http://127.0.0.1:9/v1", "--model", "m", ready=False) as (run, client):
+        made = create(client, requests(20))
+        assert client.batches.retrieve(made.id).status == "validating"
+        kill(run)
+    with serving(cli, *ECHO) as (_, client):
+        batch = ended(client, made.id)
+        assert batch.status == "completed" and batch.created_at == made.created_at
+        assert_whole(client, batch, ids_of(20))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_killed_while_it_is_cancelled_it_ends_cancelled_with_what_it_had(cli: Cli, seed: int) -> None:
+    lines, free = 200, 20 + 30 * seed
+    gate = Gate(free)
+    with chatting(gate) as upstream:
+        with serving(cli, *upstream_words(upstream.url)) as (run, client):
+            made = create(client, requests(lines))
+            until(client, made.id, lambda batch: (batch.request_counts is not None
+                                                  and batch.request_counts.completed == free))  # fmt: skip
+            assert client.batches.cancel(made.id).status == "cancelling"
+            kill(run)
+        with serving(cli, *upstream_words(upstream.url)) as (_, client):
+            batch = ended(client, made.id)
+            output, errors = assert_whole(client, batch, ids_of(lines))
+            assert client.batches.cancel(made.id) == batch
+    assert batch.status == "cancelled" and len(output) == free and len(errors) == lines - free
+    assert len(set(gate.asked)) == len(gate.asked), "a cancelled batch asked again for what was in flight"
+
+
+def test_sigterm_in_the_middle_loses_nothing(cli: Cli) -> None:
+    gate = Gate(10)
+    with chatting(gate) as upstream:
+        with serving(cli, *upstream_words(upstream.url), "--grace", "1") as (run, client):
+            made = create(client, requests(60))
+            gate.wait_for(11)
+            run.send(signal.SIGTERM)
+            assert run.finish().code == 0
+        gate.open()
+        with serving(cli, *upstream_words(upstream.url)) as (_, client):
+            batch = ended(client, made.id)
+            assert batch.status == "completed"
+            assert_whole(client, batch, ids_of(60))

@@ -1,0 +1,106 @@
+"""One seed's batches of a server: who asks for what and when, what is in the files, and what must become of it."""
+
+import json
+from dataclasses import dataclass
+from random import Random
+
+from batchyard.domain.access import ProjectId
+
+CHAT = "/v1/chat/completions"
+WINDOW_SECONDS = 40
+TROUBLES = (
+    "none",
+    "kill at a step",
+    "cut at a step",
+    "kill at a call",
+    "cut at a call",
+    "stop",
+    "full disk",
+    "failing sync",
+    "engine away",
+)
+BAD_LINE = b'{"custom_id": "broken"'
+
+
+@dataclass(frozen=True)
+class Line:
+    """A request: its text says what the engine does with it."""
+
+    id: str
+    text: str
+
+    @property
+    def succeeds(self) -> bool:
+        return not self.text.startswith("refuse")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A batch that somebody asks for at a time, and perhaps cancels at a later one, in seconds."""
+
+    number: int
+    project: ProjectId
+    at: float
+    cancel_at: float | None
+    window: str
+    lines: tuple[Line, ...]
+    bad: bool
+
+    @property
+    def content(self) -> bytes:
+        written = [_written(line) for line in self.lines]
+        if self.bad:
+            written.insert(len(written) // 2 + 1, BAD_LINE)
+        return b"\n".join(written) + b"\n"
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What ends a life of the server, or makes it hard, and when: in calls of the disk, steps of the loop, or seconds.
+
+    With a full disk it is how many more kilobytes fit, with a failing sync which one it is.
+    """
+
+    kind: str
+    when: int
+
+
+def asked_for(random: Random) -> list[Asked]:
+    """The batches of a seed, in the order in which they are asked for."""
+    made = [_a_batch(random, number) for number in range(random.randint(1, 7))]
+    return sorted(made, key=lambda each: each.at)
+
+
+def troubles_of(random: Random) -> list[Trouble]:
+    """The lives' troubles, in order; what follows them is a life without any."""
+    return [_a_trouble(random) for _ in range(random.randint(0, 5))]
+
+
+def _a_trouble(random: Random) -> Trouble:
+    kind = random.choice(TROUBLES)
+    most = {"call": 120, "step": 900}.get(kind.rpartition(" ")[2], 20)
+    return Trouble(kind, random.randint(1, most))
+
+
+def _a_batch(random: Random, number: int) -> Asked:
+    lines = tuple(_a_line(random, place) for place in range(random.choice((1, 2, 5, 20, 60))))
+    at = random.choice((0.0, random.uniform(0, 10)))
+    return Asked(
+        number=number,
+        project=ProjectId(random.choice(("proj_ours", "proj_theirs"))),
+        at=at,
+        cancel_at=at + random.uniform(0, 15) if random.random() < 0.3 else None,
+        window=random.choice(("24h", "24h", "short")),
+        lines=lines,
+        bad=random.random() < 0.15,
+    )
+
+
+def _a_line(random: Random, place: int) -> Line:
+    kind = random.choice(("answer", "answer", "answer", "refuse", "slow", "flaky", "lost"))
+    return Line(f"line-{place}", f"{kind} {place if random.random() < 0.8 else 'same'}")
+
+
+def _written(line: Line) -> bytes:
+    body = {"model": "m", "messages": [{"role": "user", "content": line.text}], "temperature": 0}
+    return json.dumps({"custom_id": line.id, "method": "POST", "url": CHAT, "body": body}).encode()

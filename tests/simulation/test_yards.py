@@ -1,0 +1,11 @@
+"""A sample of seeds of servers with many batches, killed, stopped and starved of disk and engine."""
+
+import pytest
+
+from tests.simulation.yard import simulate_yard
+
+
+@pytest.mark.parametrize("first", range(0, 120, 10))
+def test_every_batch_ends_right_whatever_kills_the_server(first: int) -> None:
+    for seed in range(first, first + 10):
+        simulate_yard(seed)

@@ -1,0 +1,348 @@
+"""Whole servers without doors, one per seed: batches of several projects, cancels, deadlines, and a process that is
+killed again and again until every batch has ended; then all is checked.
+
+Real are the services, the store (in memory: its transactions are atomic and safe), the blobs, the calendar, the walks,
+the sharing and the journals; simulated are time, the disk and the engine.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from random import Random
+from typing import Any, TypeVar
+
+from batchyard.blobs import local
+from batchyard.config import DispatchSettings
+from batchyard.domain.access import Caller, Quota, Role
+from batchyard.domain.batch import MOVES, TERMINAL, Batch, BatchId, BatchState
+from batchyard.domain.errors import Conflict, Unavailable
+from batchyard.domain.request import Request
+from batchyard.domain.result import Answer, Failure, Fault, Reply, usage_of
+from batchyard.engine import Abilities
+from batchyard.engines import echo
+from batchyard.pipeline.batch_walk import BatchParts, tidy, walk_batch
+from batchyard.pipeline.calendar import Calendar, CalendarSettings
+from batchyard.pipeline.leash import Leash
+from batchyard.pipeline.notice import NoticedStore
+from batchyard.pipeline.share import Sharing
+from batchyard.server.models import Model, Models
+from batchyard.service.batches import Batches, CreateBatch
+from batchyard.service.files import Files
+from batchyard.service.ids import Ids
+from batchyard.service.rules import BatchRules
+from batchyard.service.sweep import Sweep
+from batchyard.stores import sqlite
+from batchyard.wiring.batches import Engines, Yard, batch_parts
+from tests.simulation.batches import CHAT, WINDOW_SECONDS, Asked, Line, Trouble, asked_for, troubles_of
+from tests.simulation.disk import Faults, FaultyDisk, PowerCut
+from tests.simulation.loop import SimulatedLoop
+from tests.simulation.offload import InlineOffload
+from tests.simulation.trace import Trace
+from tests.support.tenants import OURS, START, THEIRS, a_project, pieces
+
+T = TypeVar("T")
+
+RUNS = "/data/runs"
+RULES = BatchRules(windows={"24h": 86_400, "short": WINDOW_SECONDS})
+
+
+def simulate_yard(seed: int) -> int:
+    """Run one seed and check it; how many lives it took. Raises AssertionError where a promise was broken."""
+    simulation = _Simulation(seed)
+    simulation.run()
+    return simulation.lives
+
+
+class _Clock:
+    """Goes on from life to life."""
+
+    def __init__(self) -> None:
+        self.begun = float(START)
+        self.loop: SimulatedLoop | None = None
+
+    def now(self) -> float:
+        return self.begun + (self.loop.time() if self.loop else 0)
+
+    def end_life(self) -> None:
+        self.begun = self.now() + 1
+        self.loop = None
+
+
+class _Steps:
+    """The store's offload: each life has its own, and a dead one's is of no use."""
+
+    def __init__(self) -> None:
+        self.current: InlineOffload | None = None
+
+    async def __call__(self, step: Callable[[], T], /) -> T:
+        if self.current is None:
+            raise PowerCut("the store is gone")
+        return await self.current(step)
+
+
+class _Simulation:
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.asked = asked_for(self.random)
+        self.files: dict[int, str] = {}
+        self.ids: dict[int, BatchId] = {}
+        self.cancelled: set[int] = set()
+        self.lives = 0
+        self.ill = False
+        self.away = (0.0, 0.0)
+        self.bugs: list[Exception] = []
+        self.clock = _Clock()
+        self.steps = _Steps()
+        self.store: sqlite.SqliteStore | None = None
+        self.ended: dict[BatchId, Batch] = {}
+        self.disk = FaultyDisk(self.random, Trace(), Faults())
+        self.disk.make_folder("/data")
+        self.disk.sync_folder("/")
+
+    def run(self) -> None:
+        for trouble in [*troubles_of(self.random), Trouble("none", 0)]:
+            self._live(trouble)
+        self._once(self._check)
+
+    # Lives
+
+    def _live(self, trouble: Trouble) -> None:
+        self.lives += 1
+        kind, _, unit = trouble.kind.partition(" at a ")
+        if unit == "call":
+            self.disk.faults = Faults(cut_at_call=self.disk.calls + trouble.when)
+        elif kind == "full disk":
+            used = sum(map(len, self.disk.files().values()))
+            self.disk.faults = Faults(capacity_bytes=used + trouble.when * 1000)
+        elif kind == "failing sync":
+            self.disk.faults = Faults(failing_sync=self.disk.syncs + trouble.when)
+        self.ill = kind in ("full disk", "failing sync")
+        self.away = (trouble.when, trouble.when + 15.0) if kind == "engine away" else (0.0, 0.0)
+        stop_after = {"stop": trouble.when, "full disk": 60, "failing sync": 60}.get(kind)
+        lost = not self._once(partial(self._serve, stop_after), cut_at_step=trouble.when if unit == "step" else None)
+        self.disk = self.disk.cut(Faults()) if lost and kind == "cut" else self.disk.kill(Faults())
+        assert not self.bugs, self.bugs
+        self._once(self._see_ended)
+
+    def _once(self, main: Callable[[], Any], cut_at_step: int | None = None) -> bool:
+        """Run in a loop of its own; False where the process died."""
+        loop = SimulatedLoop(cut_at_step=cut_at_step)
+        self.clock.loop, self.steps.current = loop, InlineOffload(self.random, 0.002)
+
+        def die() -> None:
+            self.steps.current = None
+            if main not in (self._check, self._see_ended):
+                self.disk.switch_off()
+
+        try:
+            loop.run(main(), at_end=die)
+            assert not loop.failures, loop.failures
+        except PowerCut:
+            return False
+        except Exception:
+            if not self.disk.was_cut and not self.ill:
+                raise
+            return False  # what a `finally` met afterwards; or the server cannot even start on such a disk
+        finally:
+            self.clock.end_life()
+        return True
+
+    async def _serve(self, stop_after: float | None) -> None:
+        """One life of a server: it ends when it is told to, or when all that anybody asked for has ended."""
+        store = await self._opened_store()
+        blobs = await local.open(local.Config(folder="/data/blobs"), self.disk, InlineOffload(self.random, 0.002))
+        ids, stop = Ids(self.random), asyncio.Event()
+        await Sweep(store, blobs, self.clock).orphans()
+        parts = self._parts(store, blobs, ids)
+        await tidy(parts, InlineOffload(self.random, 0.002))
+        settings = CalendarSettings(at_once=2, grace_seconds=3, halt_seconds=1)
+        calendar = Calendar(store, self.clock, partial(self._walk, parts), settings)
+        noticed = NoticedStore(store, calendar.notice)
+        files = Files(store, blobs, self.clock, ids, self._quota_of)
+        batches = Batches(noticed, self.clock, ids, self._quota_of, RULES)
+        if stop_after is not None:
+            asyncio.get_running_loop().call_later(stop_after, stop.set)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(calendar.run(stop))
+            people = [group.create_task(self._patient(each, files, batches)) for each in self.asked]
+            while not stop.is_set():
+                await asyncio.sleep(1)
+                if all(person.done() for person in people) and not await store.batches.unended():
+                    stop.set()
+            for person in people:
+                person.cancel()
+
+    async def _opened_store(self) -> sqlite.SqliteStore:
+        if self.store is None:
+            self.store = await sqlite.open(sqlite.Config(path=":memory:"), self.steps)
+        known = {project.id for project in await self.store.projects.list()}
+        for project in sorted({OURS, THEIRS} - known):
+            await self.store.projects.add(a_project(project))
+        return self.store
+
+    def _parts(self, store: sqlite.SqliteStore, blobs: local.LocalBlobs, ids: Ids) -> BatchParts:
+        abilities = Abilities(endpoints=frozenset({CHAT}), models=None, slots=3)
+        sharing = Sharing(echo.open(echo.Config(script=_Engine(self.random, self.away))), abilities, self.clock)
+        engines, models = Engines(), Models()
+        engines.add("m", sharing)
+        models.add(Model("m", sharing.front(), abilities))
+        yard = Yard(
+            store=store, blobs=blobs, disk=self.disk, clock=self.clock, ids=ids, random=self.random, models=models,
+            engines=engines, quota_of=self._quota_of, folder=RUNS,
+            dispatch=DispatchSettings(request_timeout_seconds=5, retries=50, engine_down_seconds=6),
+        )  # fmt: skip
+        return batch_parts(yard)
+
+    async def _walk(self, parts: BatchParts, batch: Batch, leash: Leash) -> None:
+        try:
+            await walk_batch(batch, parts, InlineOffload(self.random, 0.002), leash)
+        except Exception as error:
+            if self.disk.was_cut:
+                raise PowerCut("what a `finally` met afterwards") from error
+            if not isinstance(_innermost(error), Unavailable):
+                self.bugs.append(error)  # the calendar goes on whatever happens, and so would hide it
+            raise
+
+    def _quota_of(self, project: str) -> Quota:
+        return Quota()
+
+    async def _patient(self, asked: Asked, files: Files, batches: Batches) -> None:
+        """Somebody who comes back another day where the server cannot serve."""
+        try:
+            await self._person(asked, files, batches)
+        except Unavailable:
+            if self.disk.was_cut:
+                raise PowerCut("what a `finally` met afterwards") from None
+            assert self.ill
+
+    async def _person(self, asked: Asked, files: Files, batches: Batches) -> None:
+        """Ask for a batch once, in whichever life, and cancel it once where that is wanted."""
+        caller = Caller(asked.project, Role.EDITOR)
+        if asked.number not in self.ids:
+            await asyncio.sleep(asked.at)
+            if asked.number not in self.files:
+                file = await files.upload(caller, "in.jsonl", "batch", pieces(asked.content, 1 << 16))
+                self.files[asked.number] = file.id
+            wish = CreateBatch(input_file_id=self.files[asked.number], endpoint=CHAT, completion_window=asked.window)
+            made = await batches.create(caller, wish, idempotency_key=str(asked.number))
+            self.ids[asked.number] = made.id
+        if asked.cancel_at is not None and asked.number not in self.cancelled:
+            await asyncio.sleep(asked.cancel_at - asked.at)
+            try:
+                await batches.cancel(caller, self.ids[asked.number])
+            except Conflict:
+                return
+            self.cancelled.add(asked.number)
+
+    # Checks
+
+    async def _see_ended(self) -> None:
+        """Nothing that has ended ever changes."""
+        if self.store is None:
+            return
+        for asked in self.asked:
+            id = self.ids.get(asked.number)
+            batch = await self.store.batches.get(asked.project, id) if id else None
+            if batch is not None and batch.state.terminal:
+                assert self.ended.setdefault(batch.id, batch) == batch
+
+    async def _check(self) -> None:
+        assert self.store is not None
+        disk = self.disk
+        blobs = await local.open(local.Config(folder="/data/blobs"), disk, InlineOffload(self.random, 0.001))
+        for asked in self.asked:
+            batch = await self.store.batches.get(asked.project, self.ids[asked.number])
+            assert batch is not None and batch.state in TERMINAL
+            await self._check_batch(asked, batch, blobs)
+        await self._check_events()
+        assert disk.names(RUNS) == []
+        assert not await self.store.files.unknown_blobs(await blobs.keys("files"))
+
+    async def _check_batch(self, asked: Asked, batch: Batch, blobs: local.LocalBlobs) -> None:
+        good = await self._lines(batch, batch.output_file_id, blobs)
+        bad = await self._lines(batch, batch.error_file_id, blobs)
+        if asked.bad:
+            assert not good and not bad and batch.state in (BatchState.FAILED, BatchState.CANCELLED)
+            assert batch.error_count == 1 and batch.counts.total == 0
+            return
+        assert sorted(line["custom_id"] for line in [*good, *bad]) == sorted(line.id for line in asked.lines)
+        _check_lines({line.id: line for line in asked.lines}, batch, good, bad)
+        match batch.state:
+            case BatchState.COMPLETED:
+                assert not batch.counts.cancelled + batch.counts.expired
+            case BatchState.EXPIRED:
+                assert batch.counts.expired and asked.window == "short"
+            case _:
+                assert batch.state is BatchState.CANCELLED and asked.cancel_at is not None
+
+    async def _lines(self, batch: Batch, id: Any, blobs: local.LocalBlobs) -> list[dict[str, Any]]:
+        assert self.store is not None
+        if id is None:
+            return []
+        file = await self.store.files.get(batch.project, id, int(self.clock.now()))
+        assert file is not None and file.bytes == await blobs.size(file.blob) > 0
+        content = b"".join([chunk async for chunk in blobs.read_range(file.blob, 0, file.bytes)])
+        return [json.loads(line) for line in content.splitlines()]
+
+    async def _check_events(self) -> None:
+        """Each batch went through legal states, each once, at times that do not run backwards."""
+        assert self.store is not None
+        states: dict[str, list[tuple[str, int]]] = {}
+        for _, event in await self.store.events.after(0, 10_000):
+            states.setdefault(event.batch_id, []).append((event.kind.removeprefix("batch."), event.at))
+        for walked in states.values():
+            names, times = [BatchState(name) for name, _ in walked], [at for _, at in walked]
+            assert names[0] is BatchState.VALIDATING and names[-1].terminal and times == sorted(times)
+            assert all(after in MOVES[before] for before, after in pairwise(names))
+
+
+def _innermost(error: Exception) -> Exception:
+    inner: tuple[Exception, ...] = getattr(error, "exceptions", ())
+    return _innermost(inner[0]) if inner else error
+
+
+def _check_lines(wanted: dict[str, Line], batch: Batch, good: list[dict[str, Any]], bad: list[dict[str, Any]]) -> None:
+    """Every line has the right end, and the counts are those of the files."""
+    ends = {"batch_cancelled": 0, "batch_expired": 0, "ran": 0}
+    for line in good:
+        assert line["response"]["body"]["choices"][0]["message"]["content"] == wanted[line["custom_id"]].text
+    for line in bad:
+        code = line["error"]["code"] if line["error"] else "ran"
+        ends[code] += 1
+        assert code != "ran" or not wanted[line["custom_id"]].succeeds
+    counts = batch.counts
+    assert (counts.total, counts.completed, counts.failed) == (len(wanted), len(good), ends["ran"])
+    assert (counts.cancelled, counts.expired) == (ends["batch_cancelled"], ends["batch_expired"])
+    used = [usage_of(json.dumps(line["response"]["body"]).encode()) for line in good]
+    assert batch.usage.input_tokens == sum(usage.input_tokens for usage in used)
+
+
+class _Engine:
+    """Answers, refuses, takes its time, or fails for a while: as a line's text says."""
+
+    def __init__(self, random: Random, away: tuple[float, float]) -> None:
+        self._random = random
+        self._away = away
+        self._inside = 0
+
+    async def __call__(self, request: Request) -> Reply | None:
+        self._inside += 1
+        assert self._inside <= 4, "more at once than the engine has room for"
+        try:
+            return await self._reply(str(json.loads(request.body)["messages"][0]["content"]))
+        finally:
+            self._inside -= 1
+
+    async def _reply(self, text: str) -> Reply | None:
+        if self._away[0] <= asyncio.get_running_loop().time() < self._away[1]:
+            return Failure("engine_unreachable", "Nobody is there.", Fault.DOWN)
+        await asyncio.sleep(self._random.uniform(0, 12 if text.startswith("slow") else 0.5))
+        if text.startswith("refuse"):
+            return Answer(400, b'{"error":{"message":"no"}}')
+        if text.startswith("flaky") and self._random.random() < 0.5:
+            return Answer(503, b"")
+        if text.startswith("lost") and self._random.random() < 0.5:
+            return Failure("connection_lost", "It broke.", Fault.LOST)
+        return None
