@@ -24,7 +24,7 @@ import msgspec
 import uvloop
 
 from batchyard.config import DispatchSettings
-from batchyard.dialects import openai
+from batchyard.dialects.lines import openai
 from batchyard.disks.local import LocalDisk
 from batchyard.endpoints import chat
 from batchyard.engines import http

@@ -1,4 +1,4 @@
-"""What every line dialect must do: run over every file of `dialects/`."""
+"""What every line dialect must do: run over every file of `dialects/lines/`."""
 
 import json
 from importlib import import_module
@@ -9,16 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import batchyard.dialects
+import batchyard.dialects.lines
 from batchyard.dialect import LineDialect
 from batchyard.domain.line import Line, LineError
 from batchyard.domain.result import Answer, Failure, Outcome, Reply, Result
 from batchyard.endpoints import ENDPOINTS
 from tests.support.request_lines import a_line, an_embedding, json_values, texts
 
-FILES = Path(next(iter(batchyard.dialects.__path__))).glob("[!_]*.py")
-NAMES = sorted(path.stem for path in FILES if hasattr(import_module(f"batchyard.dialects.{path.stem}"), "open"))
-"""The other files of the folder hold the objects and calls of a wire, not its lines."""
+NAMES = sorted(path.stem for path in Path(next(iter(batchyard.dialects.lines.__path__))).glob("[!_]*.py"))
 
 replies: st.SearchStrategy[Reply] = st.one_of(
     st.builds(
@@ -34,7 +32,7 @@ replies: st.SearchStrategy[Reply] = st.one_of(
 
 @pytest.fixture(params=NAMES)
 def dialect(request: pytest.FixtureRequest) -> LineDialect:
-    module = import_module(f"batchyard.dialects.{request.param}")
+    module = import_module(f"batchyard.dialects.lines.{request.param}")
     return module.open(module.Config(run_id="run", endpoints=ENDPOINTS, default_model="own"))
 
 
@@ -44,7 +42,7 @@ def test_there_are_dialects() -> None:
 
 def test_a_dialect_is_known_by_its_files_name() -> None:
     for name in NAMES:
-        module = import_module(f"batchyard.dialects.{name}")
+        module = import_module(f"batchyard.dialects.lines.{name}")
         assert module.open(module.Config(run_id="r", endpoints=ENDPOINTS)).name == name
 
 
@@ -75,7 +73,7 @@ def test_an_error_becomes_a_result_of_its_line(dialect: LineDialect) -> None:
 @pytest.mark.parametrize("name", NAMES)
 @given(reply=replies, place=st.integers(0, 2**31), custom_id=st.none() | texts)
 def test_any_result_becomes_one_line_of_ascii(name: str, reply: Reply, place: int, custom_id: str | None) -> None:
-    module = import_module(f"batchyard.dialects.{name}")
+    module = import_module(f"batchyard.dialects.lines.{name}")
     written = module.open(module.Config(run_id="run", endpoints=ENDPOINTS)).write(
         Result(place, custom_id, Outcome.SUCCEEDED, reply)
     )

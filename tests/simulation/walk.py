@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from batchyard.dialect import LineDialect
-from batchyard.dialects import openai
+from batchyard.dialects.lines import openai
 from batchyard.domain.errors import Unavailable
 from batchyard.endpoints import ENDPOINTS
 from batchyard.engines import http

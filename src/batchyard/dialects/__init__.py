@@ -1,1 +1,1 @@
-"""Wire formats, to and from the domain: pure translators, one file each."""
+"""Translators of wires: `lines/` of batch files, and one folder per wire for the calls and objects of the server."""

@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from batchyard.clock import Clock
-from batchyard.dialects.openai_errors import refusal
+from batchyard.dialects.openai.errors import refusal
 from batchyard.server.gone import Gone
 from batchyard.server.house import House
 from batchyard.server.paths import address

@@ -5,7 +5,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from batchyard.dialects.openai_errors import Refusal, refusal, unknown_url, wrong_method
+from batchyard.dialects.openai.errors import Refusal, refusal, unknown_url, wrong_method
 from batchyard.server.visit import visit_of
 
 JSON = "application/json"

@@ -10,7 +10,7 @@ from batchyard.blob import Blobs
 from batchyard.clock import Clock
 from batchyard.config import DispatchSettings
 from batchyard.dialect import LineDialect
-from batchyard.dialects import openai
+from batchyard.dialects.lines import openai
 from batchyard.disk import Disk
 from batchyard.domain.batch import Batch
 from batchyard.domain.errors import Unavailable

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from batchyard.config import Compat, RunOptions
 from batchyard.dialect import LineDialect
-from batchyard.dialects import fastdeploy, openai, vllm
+from batchyard.dialects.lines import fastdeploy, openai, vllm
 from batchyard.endpoints import ENDPOINTS
 from batchyard.wiring.models import Names
 

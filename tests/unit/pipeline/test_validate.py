@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from xxhash import xxh3_128_hexdigest
 
 from batchyard.dialect import LineDialect
-from batchyard.dialects import openai, vllm
+from batchyard.dialects.lines import openai, vllm
 from batchyard.domain.line import LineError
 from batchyard.domain.result import Answer, Result
 from batchyard.endpoints import ENDPOINTS

@@ -4,9 +4,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from batchyard.dialects.azure_filter import batch_direction, batch_filter
-from batchyard.dialects.openai_calls import batch_fields, list_call
-from batchyard.dialects.openai_objects import batch_object, page
+from batchyard.dialects.openai.azure_filter import batch_direction, batch_filter
+from batchyard.dialects.openai.calls import batch_fields, list_call
+from batchyard.dialects.openai.objects import batch_object, page
 from batchyard.domain.batch import Form
 from batchyard.server.access import caller_of
 from batchyard.server.body import read_call

@@ -8,9 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from batchyard.dialects.openai_calls import form_expiry, list_call
-from batchyard.dialects.openai_errors import outside
-from batchyard.dialects.openai_objects import deleted_file, file_object, page
+from batchyard.dialects.openai.calls import form_expiry, list_call
+from batchyard.dialects.openai.errors import outside
+from batchyard.dialects.openai.objects import deleted_file, file_object, page
 from batchyard.domain.batch import Form
 from batchyard.domain.file import File
 from batchyard.server.access import caller_of

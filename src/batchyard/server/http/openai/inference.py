@@ -6,8 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from batchyard.dialects import openai_inference as wire
-from batchyard.dialects.openai_stream import STREAMED, stream
+from batchyard.dialects.openai import inference as wire
+from batchyard.dialects.openai.stream import STREAMED, stream
 from batchyard.domain.access import Action
 from batchyard.domain.errors import Invalid, Unavailable
 from batchyard.domain.result import Failure, Reply

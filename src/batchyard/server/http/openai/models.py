@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from batchyard.dialects.openai_objects import model_object
+from batchyard.dialects.openai.objects import model_object
 from batchyard.server.access import caller_of
 from batchyard.server.house import house_of
 from batchyard.server.replies import reply

@@ -4,8 +4,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from batchyard.dialects.openai_calls import completion_fields, upload_fields
-from batchyard.dialects.openai_objects import part_object, upload_object
+from batchyard.dialects.openai.calls import completion_fields, upload_fields
+from batchyard.dialects.openai.objects import part_object, upload_object
 from batchyard.server.access import caller_of
 from batchyard.server.body import read_call
 from batchyard.server.house import house_of

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from batchyard.dialects._ascii import one_line, quoted
-from batchyard.dialects._lines import Lines
-from batchyard.dialects._names import drawn
-from batchyard.dialects._rules import Rules
+from batchyard.dialects.lines._ascii import one_line, quoted
+from batchyard.dialects.lines._lines import Lines
+from batchyard.dialects.lines._names import drawn
+from batchyard.dialects.lines._rules import Rules
 from batchyard.domain.line import Line, LineError
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Failure, Fault, Outcome, Result

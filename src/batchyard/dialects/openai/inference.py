@@ -11,8 +11,8 @@ from typing import Any, cast
 import msgspec
 from msgspec import Raw, Struct
 
-from batchyard.dialects import _openai_fields as wire
-from batchyard.dialects.openai_errors import Refusal, envelope
+from batchyard.dialects.openai import fields as wire
+from batchyard.dialects.openai.errors import Refusal, envelope
 from batchyard.domain.errors import Invalid
 from batchyard.domain.result import Answer, Failure, Fault
 

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from batchyard.dialects.openai_errors import TABLE, refusal
+from batchyard.dialects.openai.errors import TABLE, refusal
 from batchyard.domain import errors
 from batchyard.domain.batch import Form
 from batchyard.domain.errors import BatchyardError, Conflict, Invalid, NotFound, QuotaExceeded, Unavailable

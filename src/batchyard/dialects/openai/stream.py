@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import msgspec
 
-from batchyard.dialects.openai_stream_responses import response_events
+from batchyard.dialects.openai.stream_responses import response_events
 
 Object = dict[str, Any]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from batchyard.dialects.openai_stream import stream
+from batchyard.dialects.openai.stream import stream
 
 CHAT = "/v1/chat/completions"
 

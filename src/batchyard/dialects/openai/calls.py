@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from batchyard.dialects import _openai_fields as wire
+from batchyard.dialects.openai import fields as wire
 from batchyard.domain.errors import Invalid
 from batchyard.domain.file import ExpiresAfter
 from batchyard.store import Direction

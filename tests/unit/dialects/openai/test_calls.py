@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchyard.dialects.openai_calls import (
+from batchyard.dialects.openai.calls import (
     ListCall,
     batch_fields,
     completion_fields,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchyard.dialects._openai_fields import too_deep
-from batchyard.dialects.openai_inference import error_body, read_call
+from batchyard.dialects.openai.fields import too_deep
+from batchyard.dialects.openai.inference import error_body, read_call
 from batchyard.domain.errors import Invalid
 
 CHAT = "/v1/chat/completions"

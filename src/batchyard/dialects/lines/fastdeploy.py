@@ -1,8 +1,8 @@
 """The lines of `fastdeploy run-batch` (`--compat fastdeploy`). Source: the behaviour of FastDeploy 2."""
 
 from batchyard.dialect import LineDialect
-from batchyard.dialects._ascii import quoted
-from batchyard.dialects._run_batch import Config, RunBatchDialect, Tool
+from batchyard.dialects.lines._ascii import quoted
+from batchyard.dialects.lines._run_batch import Config, RunBatchDialect, Tool
 
 __all__ = ["Config", "open"]
 

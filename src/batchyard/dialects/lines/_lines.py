@@ -20,8 +20,8 @@ import msgspec
 from msgspec import Raw, Struct
 from xxhash import xxh3_64_intdigest
 
-from batchyard.dialects._faults import BROKEN, explain, read_custom_id, repeats_a_key
-from batchyard.dialects._rules import MOST_LEVELS, Rules
+from batchyard.dialects.lines._faults import BROKEN, explain, read_custom_id, repeats_a_key
+from batchyard.dialects.lines._rules import MOST_LEVELS, Rules
 from batchyard.domain.line import Line, LineError
 from batchyard.domain.request import Request
 from batchyard.endpoint import BODY_KEYS, Body, Endpoint, Traits, decode_body

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from batchyard.dialect import LineDialect
-from batchyard.dialects._ascii import one_line, quoted
-from batchyard.dialects._lines import Lines
-from batchyard.dialects._names import drawn
-from batchyard.dialects._rules import OneModel, Rules
+from batchyard.dialects.lines._ascii import one_line, quoted
+from batchyard.dialects.lines._lines import Lines
+from batchyard.dialects.lines._names import drawn
+from batchyard.dialects.lines._rules import OneModel, Rules
 from batchyard.domain.line import LineError
 from batchyard.domain.result import Answer, Failure, Outcome, Result
 from batchyard.endpoint import Endpoint

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchyard.dialects import _lines
-from batchyard.dialects._lines import Lines
-from batchyard.dialects._rules import Rules
+from batchyard.dialects.lines import _lines
+from batchyard.dialects.lines._lines import Lines
+from batchyard.dialects.lines._rules import Rules
 from batchyard.domain.line import Line, LineError
 from batchyard.endpoints import ENDPOINTS
 from tests.support.request_lines import CHAT, a_body, a_line, an_embedding, as_line, json_values, texts

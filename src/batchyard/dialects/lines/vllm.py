@@ -1,7 +1,7 @@
 """The lines of `vllm run-batch`. Source: the behaviour of vLLM 0.33 (`--compat vllm`)."""
 
 from batchyard.dialect import LineDialect
-from batchyard.dialects._run_batch import Config, RunBatchDialect, Tool, failure_object
+from batchyard.dialects.lines._run_batch import Config, RunBatchDialect, Tool, failure_object
 
 __all__ = ["Config", "open"]
 

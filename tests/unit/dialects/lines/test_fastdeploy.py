@@ -5,7 +5,7 @@ import re
 import pytest
 
 from batchyard.dialect import LineDialect
-from batchyard.dialects import fastdeploy
+from batchyard.dialects.lines import fastdeploy
 from batchyard.domain.line import LineError
 from batchyard.domain.result import Answer, Failure, Outcome, Reply, Result
 from batchyard.endpoints import ENDPOINTS

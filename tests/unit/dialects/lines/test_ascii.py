@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchyard.dialects._ascii import one_line, quoted
+from batchyard.dialects.lines._ascii import one_line, quoted
 from tests.support.request_lines import json_values, texts
 
 

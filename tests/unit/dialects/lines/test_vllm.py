@@ -6,7 +6,7 @@ import re
 import pytest
 
 from batchyard.dialect import LineDialect
-from batchyard.dialects import vllm
+from batchyard.dialects.lines import vllm
 from batchyard.domain.line import Line, LineError
 from batchyard.domain.result import Answer, Failure, Fault, Outcome, Reply, Result
 from batchyard.endpoints import ENDPOINTS

@@ -12,7 +12,7 @@ from typing import Any, cast
 import msgspec
 from msgspec import Raw, Struct
 
-from batchyard.dialects._rules import MOST_LEVELS, Rules
+from batchyard.dialects.lines._rules import MOST_LEVELS, Rules
 from batchyard.domain.line import LineError
 from batchyard.endpoint import BODY_KEYS, Body, Endpoint, Problem, decode_body
 

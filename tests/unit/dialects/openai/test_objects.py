@@ -6,7 +6,7 @@ from openai.types import Batch as WireBatch
 from openai.types import FileObject, Upload
 from openai.types.uploads import UploadPart
 
-from batchyard.dialects.openai_objects import SHOWN_ERRORS, batch_object, file_object, page, part_object, upload_object
+from batchyard.dialects.openai.objects import SHOWN_ERRORS, batch_object, file_object, page, part_object, upload_object
 from batchyard.domain import upload as uploads
 from batchyard.domain.access import HOME
 from batchyard.domain.batch import Batch, BatchId, BatchState, Counts

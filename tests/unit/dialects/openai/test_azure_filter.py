@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchyard.dialects.azure_filter import batch_direction, batch_filter
+from batchyard.dialects.openai.azure_filter import batch_direction, batch_filter
 from batchyard.domain.batch import BatchState
 from batchyard.domain.errors import Invalid
 from batchyard.store import BatchFilter, Direction

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from batchyard.dialect import LineDialect
-from batchyard.dialects import openai
+from batchyard.dialects.lines import openai
 from batchyard.domain.line import LineError
 from batchyard.domain.result import Answer, Failure, Outcome, Reply, Result
 from batchyard.endpoints import ENDPOINTS

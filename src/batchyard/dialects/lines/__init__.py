@@ -1,0 +1,1 @@
+"""Lines of batch files, in and out: one module per dialect, the private ones are their common parts."""
