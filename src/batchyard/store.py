@@ -236,10 +236,10 @@ class Batches(Protocol):
         """Write a batch that `Batch.move` brought from `before` to its state, with the event that says so.
 
         Compare and set: False, and nothing written, where the stored batch is no longer in the state `before`. Writes
-        the state, its times, the model, the errors and the ids of the result files; not the counts, which `count`
-        writes and which may have grown meanwhile. `files` are the result files, added without quota in the same
-        transaction, so that an end that is tried again leaves no files of the first try. Raises ValueError for a move
-        that is not in `MOVES`.
+        the state, its times, the model, the errors, the ids of the result files, the tokens it holds and its cost; not
+        the counts, which `count` writes and which may have grown meanwhile. `files` are the result files, added without
+        quota in the same transaction, so that an end that is tried again leaves no files of the first try. Raises
+        ValueError for a move that is not in `MOVES`.
         """
         ...
 

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -14,28 +13,21 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, BaseModel, OpenAI
 
 from batchyard.blobs import local
 from batchyard.clock import Clock, SystemClock
+from batchyard.config import DispatchSettings
 from batchyard.disks.local import LocalDisk
-from batchyard.domain.access import HOME, Quota, Role
+from batchyard.domain.access import HOME, Caller, Quota, Role
 from batchyard.engine import Abilities
 from batchyard.engines import echo
-from batchyard.pipeline.batch_walk import tidy
-from batchyard.pipeline.calendar import Calendar, CalendarSettings
-from batchyard.pipeline.notice import NoticedStore
+from batchyard.pipeline.calendar import CalendarSettings
 from batchyard.pipeline.share import Sharing
 from batchyard.server.app import build_app
 from batchyard.server.house import House, Limits
-from batchyard.server.interactive import Interactive
 from batchyard.server.listen import bind, serve
-from batchyard.server.models import Model, Models
-from batchyard.service.access import Access, Caller
-from batchyard.service.batches import Batches
-from batchyard.service.files import Files
-from batchyard.service.ids import Ids
+from batchyard.server.models import Model
 from batchyard.service.rules import BatchRules, FileRules, UploadRules
-from batchyard.service.uploads import Uploads
 from batchyard.stores import sqlite
-from batchyard.telemetry.metrics import Metrics
-from batchyard.wiring.batches import Engines, Yard, batch_parts, walk_in_a_thread
+from batchyard.wiring.batches import BATCH_RULES
+from batchyard.wiring.house import Ground, HouseSettings, Rooms, build_rooms, run_duties
 
 T = TypeVar("T")
 
@@ -158,51 +150,47 @@ async def live(**options: Any) -> AsyncGenerator[Live]:
         store = await sqlite.open(sqlite.Config(path=":memory:"), inline)
         stack.push_async_callback(store.close)
         made = Options(**options)
-        house, calendar = await _house(made, store, folder)
+        rooms = await _rooms(made, store, folder)
+        house = rooms.house
         first = await house.access.first_admin_key()
         assert first is not None
         sock = bind("127.0.0.1", 0)
         server = Live(house, store, folder, sock.getsockname()[1], first[1])
         group = await stack.enter_async_context(asyncio.TaskGroup())
         group.create_task(serve(build_app(house), sock, server.stop, grace_seconds=5))
-        if calendar is not None:
-            group.create_task(calendar.run(server.stop))
+        duties = group.create_task(run_duties(rooms))
+        if made.walks is not None:
+            group.create_task(rooms.calendar.run(server.stop))
+        stack.callback(duties.cancel)
         stack.callback(server.stop.set)
         yield server
 
 
-async def _house(options: Options, store: sqlite.SqliteStore, folder: str) -> tuple[House, Calendar | None]:
+async def _rooms(options: Options, store: sqlite.SqliteStore, folder: str) -> Rooms:
+    blobs = await local.open(local.Config(folder=f"{folder}/blobs"), LocalDisk(), inline)
+    ground = Ground(
+        store=store, blobs=blobs, disk=LocalDisk(), blob_steps=inline, clock=options.clock, random=Random(7),
+        folder=folder,
+    )  # fmt: skip
+    rooms = build_rooms(ground, _settings(options))
+    await rooms.tidy()
     engine = echo.open(echo.Config(script=options.script))
     abilities = Abilities(endpoints=ENDPOINTS, models=frozenset(options.names), slots=options.slots)
-    metrics, random, clock = Metrics(), Random(7), options.clock
-    ids, blobs = Ids(random), await local.open(local.Config(folder=f"{folder}/blobs"), LocalDisk(), inline)
-    models, engines = Models(), Engines()
     for name in options.names:
-        sharing = Sharing(engine, abilities, clock)
-        engines.add(name, sharing)
-        models.add(Model(name, sharing.front(), abilities, 1_790_000_000))
+        sharing = Sharing(engine, abilities, options.clock)
+        rooms.engines.add(name, sharing)
+        rooms.house.models.add(Model(name, sharing.front(), abilities, 1_790_000_000))
+    return rooms
 
-    def quota_of(project: str) -> Quota:
-        return options.quota
 
-    yard = Yard(
-        store=store, blobs=blobs, disk=LocalDisk(), clock=clock, ids=ids, random=random, models=models,
-        engines=engines, quota_of=quota_of, folder=f"{folder}/runs", count_seconds=0.02,
-    )  # fmt: skip
-    parts = batch_parts(yard)
-    await tidy(parts, inline)
-    calendar = Calendar(store, clock, partial(walk_in_a_thread, parts), options.walks) if options.walks else None
-    noticed = NoticedStore(store, calendar.notice) if calendar else store
-    house = House(
-        access=Access(store, clock, ids),
-        files=Files(store, blobs, clock, ids, quota_of, options.file_rules),
-        uploads=Uploads(store, blobs, clock, ids, quota_of, options.upload_rules, options.file_rules),
-        batches=Batches(noticed, clock, ids, quota_of, options.batch_rules),
-        models=models,
-        interactive=Interactive(metrics, timeout_seconds=options.timeout_seconds),
-        metrics=metrics,
-        ids=random,
-        clock=clock,
+def _settings(options: Options) -> HouseSettings:
+    return HouseSettings(
+        quota_of=lambda _: options.quota,
+        file_rules=options.file_rules or FileRules(),
+        upload_rules=options.upload_rules or UploadRules(),
+        batch_rules=options.batch_rules or BATCH_RULES,
         limits=options.limits,
+        calendar=options.walks or CalendarSettings(),
+        dispatch=DispatchSettings(request_timeout_seconds=options.timeout_seconds),
+        count_seconds=0.02,
     )
-    return house, calendar

@@ -76,6 +76,10 @@ class Batch(Struct, frozen=True, kw_only=True):
     None where there was no such file. `expires_at` is what callers see; `deadline_at` is when lines that have not run
     are given up, None for never. `errors` holds the first of `error_count` faults of the input; one with the number 0
     speaks of the file as a whole.
+
+    `retry_of` is the batch whose lines this one asks again. Of two batches of a project the one with the higher
+    `priority` goes first. `enqueued_tokens` is what it holds of the project's quota until it ends; `cost_nanos` is what
+    it has cost, in billionths of the currency, None where its model has no price.
     """
 
     id: BatchId
@@ -89,6 +93,8 @@ class Batch(Struct, frozen=True, kw_only=True):
     window_seconds: int
     metadata: dict[str, str] | None = None
     output_expires_after_seconds: int
+    retry_of: BatchId | None = None
+    priority: int = 0
 
     state: BatchState = BatchState.VALIDATING
     created_at: int
@@ -109,6 +115,8 @@ class Batch(Struct, frozen=True, kw_only=True):
     error_count: int = 0
     output_file_id: FileId | None = None
     error_file_id: FileId | None = None
+    enqueued_tokens: int = 0
+    cost_nanos: int | None = None
 
     @property
     def moved_at(self) -> int:

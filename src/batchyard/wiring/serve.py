@@ -4,47 +4,34 @@ import asyncio
 import logging
 import os
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from pathlib import Path
-
-from msgspec import Struct
 
 from batchyard.blobs import local
 from batchyard.clock import SystemClock
-from batchyard.config import DispatchSettings, RunOptions
+from batchyard.config import DispatchSettings
 from batchyard.disks.local import LocalDisk
 from batchyard.disks.lock import FolderLock
-from batchyard.domain.access import HOME, ProjectId, Quota
+from batchyard.domain.access import HOME
 from batchyard.domain.errors import BatchyardError, Forbidden
 from batchyard.offload import ThreadOffload
-from batchyard.pipeline.batch_walk import tidy
 from batchyard.pipeline.calendar import Calendar, CalendarSettings
-from batchyard.pipeline.notice import NoticedStore
-from batchyard.pipeline.share import Sharing
 from batchyard.server.app import build_app
 from batchyard.server.house import House
-from batchyard.server.interactive import Interactive
 from batchyard.server.listen import bind, serve
-from batchyard.server.models import Model, Models
 from batchyard.server.options import ServeOptions, check, is_loopback
 from batchyard.service.access import Access
-from batchyard.service.batches import Batches
-from batchyard.service.files import Files
-from batchyard.service.ids import Ids
 from batchyard.service.sweep import Sweep
-from batchyard.service.uploads import Uploads
 from batchyard.store import Store
 from batchyard.stores import sqlite
-from batchyard.telemetry.metrics import Metrics
-from batchyard.wiring.batches import BATCH_RULES, Engines, Yard, batch_parts, walk_in_a_thread
-from batchyard.wiring.engine import Chosen, engine_of
+from batchyard.wiring.engine import Chosen
+from batchyard.wiring.house import Ground, HouseSettings, Rooms, build_rooms, run_duties
+from batchyard.wiring.served import chosen_engine, start_model
 
 STARTING = "the model is loading"
 STOPPING = "the server is stopping"
 KEY_FILE = "admin.key"
-RUNS = "runs"
 SWEEP_SECONDS = 60.0
 
 Say = Callable[[str], None]
@@ -66,19 +53,8 @@ async def run_server(options: ServeOptions, stop: asyncio.Event, say: Say) -> No
             await _open_doors(options, rooms, stop, say)
 
 
-class _Rooms(Struct, frozen=True, kw_only=True):
-    """What one server consists of."""
-
-    house: House
-    store: Store
-    sweep: Sweep
-    engines: Engines
-    calendar: Calendar
-    tidy: Callable[[], Awaitable[None]]
-
-
 @asynccontextmanager
-async def _rooms(options: ServeOptions) -> AsyncGenerator[_Rooms]:
+async def _rooms(options: ServeOptions) -> AsyncGenerator[Rooms]:
     """The services on the data folder; everything is given back at the end."""
     async with AsyncExitStack() as stack:
         fact_steps, blob_steps = ThreadOffload("facts"), ThreadOffload("bytes")
@@ -86,54 +62,27 @@ async def _rooms(options: ServeOptions) -> AsyncGenerator[_Rooms]:
         stack.callback(blob_steps.close)
         store = await sqlite.open(sqlite.Config(path=f"{options.data_folder}/facts.db"), fact_steps)
         stack.push_async_callback(store.close)
-        blobs = await local.open(local.Config(folder=f"{options.data_folder}/blobs"), LocalDisk(), blob_steps)
-        clock, metrics, source, models, engines = SystemClock(), Metrics(), random.SystemRandom(), Models(), Engines()
-        ids = Ids(source)
-        parts = batch_parts(
-            Yard(
-                store=store,
-                blobs=blobs,
-                disk=LocalDisk(),
-                clock=clock,
-                ids=ids,
-                random=source,
-                models=models,
-                engines=engines,
-                quota_of=_quota_of,
-                folder=f"{options.data_folder}/{RUNS}",
-                dispatch=DispatchSettings(request_timeout_seconds=options.request_timeout_seconds),
-            )
-        )
-        settings = CalendarSettings(halt_seconds=options.grace_seconds)
-        calendar = Calendar(store, clock, partial(walk_in_a_thread, parts), settings)
-        house = House(
-            access=Access(store, clock, ids),
-            files=Files(store, blobs, clock, ids, _quota_of),
-            uploads=Uploads(store, blobs, clock, ids, _quota_of),
-            batches=Batches(NoticedStore(store, calendar.notice), clock, ids, _quota_of, BATCH_RULES),
-            models=models,
-            interactive=Interactive(metrics, timeout_seconds=options.request_timeout_seconds),
-            metrics=metrics,
-            ids=source,
-            clock=clock,
-            ready=STARTING,
-        )
-        yield _Rooms(
-            house=house,
+        ground = Ground(
             store=store,
-            sweep=Sweep(store, blobs, clock),
-            engines=engines,
-            calendar=calendar,
-            tidy=lambda: tidy(parts, blob_steps),
+            blobs=await local.open(local.Config(folder=f"{options.data_folder}/blobs"), LocalDisk(), blob_steps),
+            disk=LocalDisk(),
+            blob_steps=blob_steps,
+            clock=SystemClock(),
+            random=random.SystemRandom(),
+            folder=options.data_folder,
         )
+        yield build_rooms(ground, _house_settings(options), ready=STARTING)
+
+
+def _house_settings(options: ServeOptions) -> HouseSettings:
+    return HouseSettings(
+        dispatch=DispatchSettings(request_timeout_seconds=options.request_timeout_seconds),
+        calendar=CalendarSettings(halt_seconds=options.grace_seconds),
+    )
 
 
 def _make_private(folder: str) -> None:
     Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def _quota_of(project: ProjectId) -> Quota:
-    return Quota()
 
 
 async def _first_key(options: ServeOptions, access: Access, store: Store, say: Say) -> None:
@@ -161,21 +110,22 @@ def _write_secret(path: str, secret: str) -> None:
         os.fsync(descriptor)
 
 
-async def _open_doors(options: ServeOptions, rooms: _Rooms, stop: asyncio.Event, say: Say) -> None:
+async def _open_doors(options: ServeOptions, rooms: Rooms, stop: asyncio.Event, say: Say) -> None:
     """Listen at once, so that supervisors see the server start; take work when the engine is ready.
 
     At a stop, calls and batches have the same time to bring to an end what is under way.
     """
-    chosen = engine_of(_run_options(options), options.data_folder)
+    chosen = chosen_engine(options)
     sock = bind(options.host, options.port)
     host, port = sock.getsockname()[:2]
     say(f"Listening on http://{f'[{host}]' if ':' in host else host}:{port}")
     try:
         async with asyncio.TaskGroup() as group:
-            starting = group.create_task(_start_engine(options, chosen, rooms, say))
+            starting = group.create_task(_start_models(options, chosen, rooms, say))
             duties = [
                 starting,
                 group.create_task(_keep_swept(rooms.sweep)),
+                group.create_task(run_duties(rooms)),
                 group.create_task(_announce_stop(rooms.house, stop)),
             ]
             group.create_task(_walk_batches(starting, rooms.calendar, stop))
@@ -186,17 +136,13 @@ async def _open_doors(options: ServeOptions, rooms: _Rooms, stop: asyncio.Event,
         await chosen.engine.close()
 
 
-async def _start_engine(options: ServeOptions, chosen: Chosen, rooms: _Rooms, say: Say) -> None:
-    """Start the engine, and let callers and batches share it."""
-    house, abilities = rooms.house, await chosen.engine.start()
-    sharing = Sharing(chosen.engine, abilities, house.clock, model=_engine_name(options) or _name(options))
-    model = _model(options, sharing, int(house.clock.now()))
-    rooms.engines.add(model.name, sharing)
-    house.models.add(model, aliases=chosen.names.known or ())
+async def _start_models(options: ServeOptions, chosen: Chosen, rooms: Rooms, say: Say) -> None:
+    """Start the engine; from then on the server takes work, unless it has been asked to stop meanwhile."""
+    started, house = await start_model(options, chosen, rooms), rooms.house
     if house.ready == STARTING:
         house.ready = None
         house.metrics.ready.set(1)
-        say(f"Ready: {model.name} by {abilities.description}")
+        say(f"Ready: {started}")
 
 
 async def _walk_batches(starting: asyncio.Task[None], calendar: Calendar, stop: asyncio.Event) -> None:
@@ -204,32 +150,6 @@ async def _walk_batches(starting: asyncio.Task[None], calendar: Calendar, stop: 
     await asyncio.wait({starting})
     if not starting.cancelled() and starting.exception() is None:
         await calendar.run(stop)
-
-
-def _model(options: ServeOptions, sharing: Sharing, at: int) -> Model:
-    """A model of ours goes by its served name, everywhere; an upstream's goes by its own there."""
-    return Model(
-        name=_name(options),
-        engine=sharing.front(),
-        abilities=sharing.abilities,
-        created=at,
-        engine_name=_engine_name(options),
-    )
-
-
-def _engine_name(options: ServeOptions) -> str | None:
-    return options.model if options.upstreams else None
-
-
-def _name(options: ServeOptions) -> str:
-    """What the model is called: as served, else an upstream's own name, else that of its file or folder."""
-    if options.served_names:
-        return options.served_names[0]
-    model = options.model or options.engine
-    path = Path(model)
-    if options.upstreams or not path.exists():
-        return model
-    return path.stem if path.suffix == ".gguf" else path.resolve().name
 
 
 async def _keep_swept(sweep: Sweep) -> None:
@@ -247,21 +167,3 @@ async def _announce_stop(house: House, stop: asyncio.Event) -> None:
     await stop.wait()
     house.ready = STOPPING
     house.metrics.ready.set(0)
-
-
-def _run_options(options: ServeOptions) -> RunOptions:
-    """The part of a run's options that chooses its engine."""
-    return RunOptions(
-        input="",
-        output="",
-        model=options.model,
-        served_names=options.served_names,
-        upstreams=options.upstreams,
-        api_key_env=options.api_key_env,
-        engine=options.engine,
-        mmproj=options.mmproj,
-        slots=options.slots,
-        context_tokens=options.context_tokens,
-        threads=options.threads,
-        engine_start_seconds=options.engine_start_seconds,
-    )
