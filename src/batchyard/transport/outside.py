@@ -27,8 +27,11 @@ MOST_ADDRESSES = 3
 MOST_LOOKUPS = 64
 _LIMITS = Limits(answer_bytes=1 << 20)
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
-_METADATA = frozenset({ipaddress.IPv4Address("168.63.129.16")})
-"""Services for virtual machines at addresses that no registry calls special (Azure's)."""
+_ALSO_INSIDE = tuple(
+    ipaddress.ip_network(text)
+    for text in ("168.63.129.16/32", "192.0.0.0/24", "64:ff9b:1::/48", "5f00::/16", "fec0::/10")
+)
+"""What `ipaddress` calls global, or did in some release: Azure's metadata service and registries' later entries."""
 
 
 class NotOutside(Exception):
@@ -104,12 +107,16 @@ class Outside:
 
     def _may(self, text: str) -> bool:
         ip = _plain(ipaddress.ip_address(text))
-        return is_outside(ip) or any(ip.version == network.version and ip in network for network in self._networks)
+        return is_outside(ip) or _is_in(ip, self._networks)
 
 
 def is_outside(ip: IP) -> bool:
     """Is an address one that everybody can reach alike?"""
-    return ip.is_global and not ip.is_multicast and not ip.is_reserved and ip not in _METADATA
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved and not _is_in(ip, _ALSO_INSIDE)
+
+
+def _is_in(ip: IP, networks: Sequence[Network]) -> bool:
+    return any(ip.version == network.version and ip in network for network in networks)
 
 
 def _plain(ip: IP) -> IP:
