@@ -1,4 +1,4 @@
-"""Makes the data folder that tests of a newer release open: `python -m tests.e2e.old_folder OUT.tar.gz`, run at a release.
+"""Makes the data folder that tests of a newer release open: `python -m tests.e2e.old_folder OUT.tar.gz`, at a release.
 
 It holds a batch that has ended, and one that was killed in the middle: of 200 requests, half had an answer.
 """
