@@ -2,11 +2,16 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
+import trustme
 
+from batchyard.transport.http1 import ConnectFailed, tls_context
 from batchyard.transport.outside import NotOutside, Outside
+from tests.support.upstream import Upstream
 from tests.support.web_server import answers, redirects_to, serving
 
 INSIDE = [
@@ -124,6 +129,20 @@ async def test_the_next_address_is_tried_where_nobody_listens() -> None:
         port = script.url.rsplit(":", 1)[1].strip("/")
         outside = Outside(["hooks.invalid"], resolve=Names(["::1", "127.0.0.1"]))
         assert await outside.post(f"http://hooks.invalid:{port}/", {}, b"") == 200
+
+
+async def test_a_certificate_must_be_that_of_the_name_wherever_the_connection_goes(tmp_path: Path) -> None:
+    authority, ca_file = trustme.CA(), str(tmp_path / "ca.pem")
+    authority.cert_pem.write_to_path(ca_file)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("hooks.invalid").configure_cert(context)  # pyright: ignore[reportUnknownMemberType]
+    outside = Outside(["127.0.0.1"], resolve=Names(["127.0.0.1"]), tls=tls_context(ca_file=ca_file))
+    async with Upstream(tls=context) as upstream:
+        port = upstream.url.rsplit(":", 1)[1].split("/")[0]
+        assert await outside.post(f"https://hooks.invalid:{port}/", {}, b'{"text":"a"}') == 200
+        with pytest.raises(ConnectFailed, match="ostname mismatch") as refused:
+            await outside.post(f"https://other.invalid:{port}/", {}, b"{}")
+        assert refused.value.certificate
 
 
 async def test_a_redirect_is_not_followed() -> None:
