@@ -14,7 +14,7 @@ from batchyard.domain.result import Answer, Usage
 from batchyard.workers.openai import Body, written_usage
 
 PAUSE_SECONDS = 0.015
-"""Between two chunks of one choice: no reader sees the difference, and a small model writes a token each millisecond."""
+"""Between two chunks of one choice: no reader sees it, and a small model writes a token each millisecond."""
 
 
 class Telling:

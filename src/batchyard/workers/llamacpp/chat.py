@@ -18,9 +18,7 @@ def answer(body: Body, name: str, streams: Streams, *, sees_images: bool, knows_
     return answer_of("chat.completion", name, {"choices": choices}, summed(runs), prefix="chatcmpl")
 
 
-def tell(
-    body: Body, streams: Streams, telling: Telling, *, sees_images: bool, knows_tools: bool
-) -> Answer:
+def tell(body: Body, streams: Streams, telling: Telling, *, sees_images: bool, knows_tools: bool) -> Answer:
     """Answer a chat while it is written. Raises BadRequest."""
     asked, alternatives = _checked(body, sees_images=sees_images, knows_tools=knows_tools)
     choices = (_Choice(telling, place, alternatives) for place in range(choices_wanted(body)))

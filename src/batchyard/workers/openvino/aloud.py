@@ -66,7 +66,11 @@ class Aloud:
         if not self._chats:
             return {"text": said}
         delta: Body = {} if self.has_begun else {"role": "assistant"}
-        return {"delta": delta | ({"reasoning_content": thought} if thought else {}) | ({"content": said} if said else {})}
+        if thought:
+            delta["reasoning_content"] = thought
+        if said:
+            delta["content"] = said
+        return {"delta": delta}
 
     def _new_logprobs(self) -> Body | None:
         if self._entries is None:
