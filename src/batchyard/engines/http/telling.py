@@ -21,6 +21,7 @@ _fields = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 class _Choice(Struct, gc=False):
+    index: int = 0
     finish_reason: str | None = None
 
 
@@ -29,8 +30,8 @@ class _Event(Struct, gc=False):
 
     type: str = ""
     choices: list[_Choice] | None = None
-    usage: Raw | None = None
-    error: Raw | None = None
+    usage: Raw = NULL
+    error: Raw = NULL
     response: Raw = Raw(b"{}")
     code: str | int | None = None
     message: str | None = None
@@ -96,21 +97,25 @@ class _Listener:
         self.ended = False
         self._request_id = request_id
         self._usage = NO_USAGE
+        self._unfinished: set[int] = set()
 
     def hear(self, data: bytes) -> Answer | None:
         """Take an event; the error that it tells, if it does."""
         event = _read(data)
-        if event.error is not None and event.error != NULL:
+        if event.error != NULL:
             return _error(event.error)
         if event.type == "error":
             told = {"message": event.message or "", "type": "server_error", "param": event.param, "code": event.code}
             return _error(Raw(msgspec.json.encode(told)))
-        if event.usage is not None and event.usage != NULL:
+        if event.usage != NULL:
             self._usage = usage_of(data)
         if event.type in _ENDS:
             self.ended, self._usage = True, usage_of(bytes(event.response))
-        elif event.choices:
-            self.ended = all(choice.finish_reason is not None for choice in event.choices)
+        for choice in event.choices or ():
+            self._unfinished.add(choice.index)
+            if choice.finish_reason is not None:
+                self._unfinished.discard(choice.index)
+            self.ended = not self._unfinished
         return None
 
     def end(self) -> Answer:
