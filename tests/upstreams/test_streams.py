@@ -107,9 +107,12 @@ async def test_giving_up_closes_the_connection() -> None:
         await closed.wait()
 
 
-@pytest.mark.parametrize("last", [b"", b"data: {\"id\":", framed(chunk("half"))[:20], END])
+@pytest.mark.parametrize("last", [b"", b'data: {"id":', framed(chunk("half"))[:20], END])
 async def test_an_upstream_that_ends_early_breaks_the_answer_off(last: bytes) -> None:
-    async with Upstream(closes_early(HEAD + framed(chunk("one")) + last)) as upstream, an_engine(upstream.url) as engine:
+    async with (
+        Upstream(closes_early(HEAD + framed(chunk("one")) + last)) as upstream,
+        an_engine(upstream.url) as engine,
+    ):
         pieces, reply = await hear(engine, a_request())
     assert words(pieces) == "one"
     assert isinstance(reply, Failure) and reply.fault is Fault.LOST
@@ -130,7 +133,9 @@ async def test_with_one_of_two_choices_finished_it_is_not_whole() -> None:
 
 async def test_a_refusal_has_its_status_and_its_words() -> None:
     refusal = answer(b'{"error":{"message":"too long"}}', 400)
-    squeezed = answer(gzip.compress(b'{"error":{"message":"busy"}}'), 429, {"content_encoding": "gzip", "retry_after": "2"})
+    squeezed = answer(
+        gzip.compress(b'{"error":{"message":"busy"}}'), 429, {"content_encoding": "gzip", "retry_after": "2"}
+    )
     async with Upstream(says(refusal), says(squeezed)) as upstream, an_engine(upstream.url) as engine:
         for status, message in ((400, b"too long"), (429, b"busy")):
             pieces, reply = await hear(engine, a_request())
@@ -175,9 +180,8 @@ async def test_a_response_ends_with_its_own_event() -> None:
 
 async def test_the_next_upstream_is_asked_where_one_takes_no_connection() -> None:
     whole = streams(chunk("a"), chunk(ended=True), DONE)
-    async with Upstream(whole) as upstream:
-        async with an_engine(f"http://127.0.0.1:{a_dead_port()}", upstream.url) as engine:
-            assert words((await hear(engine, a_request()))[0]) == "a"
+    async with Upstream(whole) as upstream, an_engine(f"http://127.0.0.1:{a_dead_port()}", upstream.url) as engine:
+        assert words((await hear(engine, a_request()))[0]) == "a"
 
 
 async def test_nothing_is_read_far_ahead_of_who_listens() -> None:

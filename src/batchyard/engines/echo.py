@@ -114,7 +114,7 @@ def _echo(request: Request) -> Answer:
 async def _tell(request: Request, say: Say) -> Reply:
     """Tell an echo word by word, as a model would."""
     whole = _echo(request)
-    if request.endpoint == EMBEDDINGS:
+    if request.endpoint not in (CHAT, COMPLETIONS):
         return whole
     answer = cast("dict[str, Any]", msgspec.json.decode(whole.body))
     choice, usage = cast("dict[str, Any]", answer.pop("choices")[0]), answer.pop("usage")
