@@ -58,9 +58,9 @@ async def test_every_event_is_said_on_and_the_usage_counted() -> None:
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 7])
 async def test_a_letter_may_be_cut_anywhere(cut: int) -> None:
-    async with Upstream(streams(chunk("Ü€😀"), chunk(ended=True), DONE, cut=cut)) as upstream:
-        async with an_engine(upstream.url) as engine:
-            pieces, _ = await hear(engine, a_request())
+    whole = streams(chunk("Ü€😀"), chunk(ended=True), DONE, cut=cut)
+    async with Upstream(whole) as upstream, an_engine(upstream.url) as engine:
+        pieces, _ = await hear(engine, a_request())
     assert words(pieces) == "Ü€😀"
 
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from batchyard.transport.http1 import BrokenEvents, EventReader
 
 STREAM = (
-    "\ufeff: welcome\n\ndata: one\r\nid: 7\r\n\r\nevent: x\rdata:two\rdata: zwei ü€😀\r\r: beat\n\ndata\n\ndata:  [DONE]\n\n"
+    "\ufeff: welcome\n\ndata: one\r\nid: 7\r\n\r\nevent: x\rdata:two\rdata: zwei ü€😀\r\r: beat\n"
+    "\ndata\n\ndata:  [DONE]\n\n"
     "data: never ended\n"
 ).encode()
 EVENTS = [b"one", "two\nzwei ü€😀".encode(), b"", b" [DONE]"]
