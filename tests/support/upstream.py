@@ -69,9 +69,11 @@ def speaking() -> Move:
             await talk.say(answer(json.dumps({"id": "x", "choices": [choice], "usage": usage}).encode()))
             return
         deltas: list[dict[str, str]] = [{"content": letter} for letter in text]
-        chunks = [{"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
-        last = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
-        data = [json.dumps({"id": "x", **chunk}) for chunk in (*chunks, last, {"choices": [], "usage": usage})]
+        chunks: list[dict[str, Any]] = [
+            {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas
+        ]
+        last: dict[str, Any] = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+        data = [json.dumps({"id": "x", **chunk}) for chunk in (*chunks, last, dict[str, Any](choices=[], usage=usage))]
         events = [f"data: {one}\n\n".encode() for one in (*data, "[DONE]")]
         head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
         await talk.say(head + b"".join(b"%x\r\n%b\r\n" % (len(e), e) for e in events) + b"0\r\n\r\n")

@@ -167,7 +167,7 @@ async def test_what_cannot_be_read_breaks_the_answer_off(event: bytes) -> None:
 
 
 async def test_a_response_ends_with_its_own_event() -> None:
-    events = [{"type": "response.created", "sequence_number": 0}]
+    events: list[dict[str, Any]] = [{"type": "response.created", "sequence_number": 0}]
     usage = {"input_tokens": 4, "output_tokens": 1}
     events.append({"type": "response.completed", "sequence_number": 1, "response": {"usage": usage}})
     told = [b"event: x\ndata: " + msgspec.json.encode(event) + b"\n\n" for event in events]

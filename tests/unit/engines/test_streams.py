@@ -16,13 +16,14 @@ from tests.unit.engines.conftest import Started
 
 COMPLETIONS = "/v1/completions"
 LONG: dict[str, Any] = {"max_tokens": 60, "ignore_eos": True}
+WARM: dict[str, Any] = {**LONG, "temperature": 1.2, "seed": 7}
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 
 ASKED: dict[str, Request] = {
     "greedy": a_chat(),
-    "drawn": a_chat("Tell me of Paris.", **LONG | {"temperature": 1.2, "seed": 7}),
+    "drawn": a_chat("Tell me of Paris.", **WARM),
     "cut by a stop": a_chat("What is the capital of France?", stop=["ar"]),
-    "several choices": a_chat(n=3, **LONG | {"temperature": 1.0, "seed": 3}),
+    "several choices": a_chat(n=3, **WARM),
     "with log probabilities": a_chat(logprobs=True),
     "a completion": a_request(COMPLETIONS, prompt="What is 3 + 4?", temperature=0, **LONG),
     "two completions with log probabilities": a_request(
@@ -61,7 +62,7 @@ def _logprobs(choices: list[dict[str, Any]]) -> list[float]:
 @pytest.mark.parametrize("kind", ENGINES)
 async def test_the_first_piece_comes_before_the_last_is_made(kind: str, started: Started) -> None:
     engine = await started(kind, slots=1)
-    pieces, _ = await hear(engine, a_chat("Tell me of Paris.", **LONG | {"max_tokens": 400, "temperature": 1.0}))
+    pieces, _ = await hear(engine, a_chat("Tell me of Paris.", **{**WARM, "max_tokens": 400}))
     assert pieces[0]["choices"][0]["delta"]["role"] == "assistant"
     assert 3 < len(pieces) < 400, "not one piece, and not one for each token"
 

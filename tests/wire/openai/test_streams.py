@@ -322,7 +322,7 @@ async def test_a_server_of_another_make_is_told_as_it_answers_whole() -> None:
     async with uvicorned(app) as url, live() as server, server.client() as client:
         engine = http.open(http.Config(urls=(url,)))
         await add_model(server, "m", engine)
-        whole = await client.chat.completions.create(**of("m"))
+        whole = await client.chat.completions.create(model="m", messages=SAY)
         stream = await client.chat.completions.create(**of("m"), stream=True)
         told = "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
         await engine.close()
