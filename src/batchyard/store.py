@@ -258,6 +258,10 @@ class Events(Protocol):
         """
         ...
 
+    async def last(self) -> int:
+        """The number of the newest event of all projects; 0 where there is none."""
+        ...
+
 
 class Store(Protocol):
     """All facts of one server."""

@@ -27,6 +27,7 @@ from batchyard.pipeline.calendar import Calendar, CalendarSettings
 from batchyard.pipeline.leash import Leash
 from batchyard.pipeline.notice import NoticedStore
 from batchyard.pipeline.share import Sharing
+from batchyard.pipeline.underway import Underway
 from batchyard.server.models import Model, Models
 from batchyard.service.batches import Batches, CreateBatch
 from batchyard.service.files import Files
@@ -191,6 +192,7 @@ class _Simulation:
         yard = Yard(
             store=store, blobs=blobs, disk=self.disk, clock=self.clock, ids=ids, random=self.random, models=models,
             engines=engines, quota_of=self._quota_of, folder=RUNS,
+            underway=Underway(self.disk, InlineOffload(self.random, 0.002)),
             dispatch=DispatchSettings(request_timeout_seconds=5, retries=50, engine_down_seconds=6),
         )  # fmt: skip
         return batch_parts(yard)

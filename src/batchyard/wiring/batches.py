@@ -17,10 +17,11 @@ from batchyard.domain.errors import Unavailable
 from batchyard.endpoints import ENDPOINTS
 from batchyard.journals.disk import open_journal
 from batchyard.offload import ThreadOffload
-from batchyard.pipeline.batch_walk import BatchParts, walk_batch
+from batchyard.pipeline.batch_walk import BatchParts, ignore, walk_batch
 from batchyard.pipeline.leash import Leash
 from batchyard.pipeline.publish import Publisher
 from batchyard.pipeline.share import Sharing
+from batchyard.pipeline.underway import Underway
 from batchyard.server.models import Models
 from batchyard.service import rules
 from batchyard.service.batches import canonical
@@ -65,6 +66,9 @@ class Yard(Struct, frozen=True, kw_only=True):
     engines: Engines
     quota_of: QuotaOf
     folder: str
+    underway: Underway
+    moved: Callable[[Batch], None] = ignore
+    counted: Callable[[Batch, Batch], None] = ignore
     dispatch: DispatchSettings = DispatchSettings()
     count_seconds: float = 1.0
 
@@ -86,6 +90,9 @@ def batch_parts(yard: Yard) -> BatchParts:
         new_event_id=yard.ids.event,
         random=yard.random,
         heavy=asyncio.Semaphore(HEAVY_AT_ONCE),
+        underway=yard.underway,
+        moved=yard.moved,
+        counted=yard.counted,
         dispatch=yard.dispatch,
         count_seconds=yard.count_seconds,
     )

@@ -5,24 +5,31 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from random import Random
 
+import msgspec
 from msgspec import Struct
 
 from batchyard.blobs.local import LocalBlobs
 from batchyard.clock import Clock
 from batchyard.config import DispatchSettings
+from batchyard.dialects.openai.objects import event_object
 from batchyard.disk import Disk
 from batchyard.domain.access import ProjectId, Quota
+from batchyard.domain.batch import Batch
+from batchyard.domain.event import Event
 from batchyard.offload import Offload
 from batchyard.pipeline.batch_walk import tidy
 from batchyard.pipeline.calendar import Calendar, CalendarSettings
 from batchyard.pipeline.notice import NoticedStore
+from batchyard.pipeline.underway import Underway
 from batchyard.server.house import House, Limits
 from batchyard.server.interactive import Interactive
 from batchyard.server.models import Models
 from batchyard.service.access import Access
 from batchyard.service.batches import Batches
+from batchyard.service.feed import Feed
 from batchyard.service.files import Files
 from batchyard.service.ids import Ids
+from batchyard.service.results import Results
 from batchyard.service.rules import BatchRules, FileRules, QuotaOf, UploadRules
 from batchyard.service.sweep import Sweep
 from batchyard.service.uploads import Uploads
@@ -79,6 +86,7 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
     """All rooms, without models: those come as their engines start. `ready` is why no work is taken yet."""
     store, clock, ids = ground.store, ground.clock, Ids(ground.random)
     metrics, models, engines = Metrics(), Models(), Engines()
+    underway, feed = Underway(ground.disk, ground.blob_steps), Feed(store, clock, _event_bytes)
     parts = batch_parts(
         Yard(
             store=store,
@@ -91,12 +99,15 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
             engines=engines,
             quota_of=settings.quota_of,
             folder=f"{ground.folder}/{RUNS}",
+            underway=underway,
+            moved=feed.moved,
+            counted=lambda _, batch: feed.counted(batch),
             dispatch=settings.dispatch,
             count_seconds=settings.count_seconds,
         )
     )
     calendar = Calendar(store, clock, partial(walk_in_a_thread, parts), settings.calendar)
-    noticed = NoticedStore(store, calendar.notice)
+    noticed = NoticedStore(store, partial(_notice, calendar, feed))
     files = Files(store, ground.blobs, clock, ids, settings.quota_of, settings.file_rules)
     uploads = Uploads(store, ground.blobs, clock, ids, settings.quota_of, settings.upload_rules, settings.file_rules)
     house = House(
@@ -104,6 +115,8 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         files=files,
         uploads=uploads,
         batches=Batches(noticed, clock, ids, settings.quota_of, settings.batch_rules),
+        results=Results(store, ground.blobs, clock, underway.piece),
+        feed=feed,
         models=models,
         interactive=Interactive(metrics, timeout_seconds=settings.dispatch.request_timeout_seconds),
         metrics=metrics,
@@ -119,7 +132,18 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         engines=engines,
         calendar=calendar,
         tidy=lambda: tidy(parts, ground.blob_steps),
+        duties=(feed.run,),
     )
+
+
+def _notice(calendar: Calendar, feed: Feed, batch: Batch) -> None:
+    """A caller has added a batch or cancelled it."""
+    calendar.notice(batch)
+    feed.moved(batch)
+
+
+def _event_bytes(kind: str, at: int, batch: Batch, event: Event | None) -> bytes:
+    return msgspec.json.encode(event_object(kind, at, batch, event))
 
 
 async def run_duties(rooms: Rooms) -> None:
