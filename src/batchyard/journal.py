@@ -33,7 +33,7 @@ class Recorded(Struct):
 
 
 class Reading(Protocol):
-    """Reads what is durable in a journal, on a thread of its own, while the journal is written and after it was closed."""
+    """Reads what is durable, on a thread of its own, while the journal is written and after it was closed."""
 
     def outcomes(self) -> bytearray:
         """See `Journal.outcomes`."""

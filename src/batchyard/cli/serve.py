@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from batchyard.cli import flags
+from batchyard.telemetry.logs import LogFormat
 
 SERVER = "Server"
 
@@ -51,6 +52,16 @@ Grace = Annotated[
         envvar="BATCHYARD_GRACE",
     ),
 ]
+Form = Annotated[
+    LogFormat,
+    typer.Option(
+        "--log-format",
+        metavar="FORM",
+        help="text, or json: one object per line, for programs that gather logs.",
+        rich_help_panel=flags.REPORT,
+        envvar="BATCHYARD_LOG_FORMAT",
+    ),
+]
 
 
 def serve(
@@ -71,6 +82,7 @@ def serve(
     request_timeout: flags.RequestTimeout = 600.0,
     grace: Grace = 30,
     log_level: flags.Logging = flags.LogLevel.WARNING,
+    log_format: Form = LogFormat.TEXT,
 ) -> None:
     """Serve models, files and batches to the clients of OpenAI and Azure OpenAI.
 
@@ -88,7 +100,7 @@ def _serve(params: dict[str, Any]) -> int:
     from batchyard.cli.serving import loop_factory, run
     from batchyard.telemetry import logs
 
-    logs.set_up(params["log_level"])
+    logs.set_up(params["log_level"], form=params["log_format"])
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(run(_options(params)))
 

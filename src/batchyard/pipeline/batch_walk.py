@@ -41,8 +41,8 @@ from batchyard.pipeline.refuse import Refused
 from batchyard.pipeline.share import Sharing
 from batchyard.pipeline.stop import Stopped
 from batchyard.pipeline.tally import Tally
-from batchyard.pipeline.validate import Verdict, validate
 from batchyard.pipeline.underway import Underway, Walking
+from batchyard.pipeline.validate import Verdict, validate
 from batchyard.pipeline.watch import Watch
 from batchyard.store import Store
 
@@ -50,7 +50,7 @@ OUTPUT = "output.jsonl"
 ERRORS = "errors.jsonl"
 
 
-def ignore(*_: Batch) -> None:
+def ignore(*_: object) -> None:
     """Nobody wants to know."""
 
 
@@ -60,9 +60,10 @@ class BatchParts(Struct, frozen=True, kw_only=True):
     `folder` holds a run folder for each batch. `journal` opens the one in a folder, for a number of lines, with the
     walk's own offload. `dialect` holds lines to their batch's endpoint and models. `model_of` says what a model that
     lines may name is called, `engine_of` who answers for it (raises Unavailable where nobody does now). `input_of` is
-    where the bytes of a blob lie. `heavy` bounds how many walks read or write whole files at once. `underway` shows the
-    results so far to whoever looks. `moved` hears of every state that a walk brings a batch to, `counted` of new counts:
-    the batch before and after. Both are durable by then.
+    where the bytes of a blob lie. `heavy` bounds how many walks read or write whole files at once. `underway` shows
+    the results so far to whoever looks. `moved` hears of every state that a walk brings a batch to, `counted` of new
+    counts: the batch before and after; both are durable by then. `retried` hears how many requests of a model were
+    asked again.
     """
 
     store: Store
@@ -82,6 +83,7 @@ class BatchParts(Struct, frozen=True, kw_only=True):
     underway: Underway
     moved: Callable[[Batch], None] = ignore
     counted: Callable[[Batch, Batch], None] = ignore
+    retried: Callable[[str, int], None] = ignore
     dispatch: DispatchSettings = DispatchSettings()
     max_line_bytes: int = MAX_LINE_BYTES
     dedupe: bool = True
@@ -235,12 +237,17 @@ class _BatchWalk:
         settings = structs.replace(settings, request_timeout_seconds=math.inf)  # the share keeps the time
         watch = Watch(self._batch, self._count, parts.clock, self._leash, share, parts.count_seconds)
         requests, abilities = rest.requests(run, self._dialect), await share.start()
-        async with asyncio.TaskGroup() as group:
-            watching = group.create_task(watch.run(run))
-            await dispatch(
-                requests, share, abilities, run.journal, settings, Tally(), self._leash.stop, random=parts.random
-            )
-            watching.cancel()
+        tally, model = Tally(), self._batch.model or ""
+        try:
+            with parts.underway.asked(self._batch.id, model, tally):
+                async with asyncio.TaskGroup() as group:
+                    watching = group.create_task(watch.run(run))
+                    await dispatch(
+                        requests, share, abilities, run.journal, settings, tally, self._leash.stop, random=parts.random
+                    )
+                    watching.cancel()
+        finally:
+            parts.retried(model, tally.retries)
         await run.journal.flush()
 
     # Finalize and publish

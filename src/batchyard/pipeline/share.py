@@ -46,6 +46,16 @@ class Sharing:
         self._out: Counter[ProjectId] = Counter()  # batches' requests in the engine
         self._waiting: set[Share] = set()
 
+    @property
+    def inflight(self) -> int:
+        """Batches' requests in the engine."""
+        return self._out.total()
+
+    @property
+    def waiting(self) -> int:
+        """Batches' requests that wait for a turn."""
+        return sum(len(share.turns) for share in self._waiting)
+
     def front(self) -> "Front":
         """The engine for people who wait."""
         return Front(self)

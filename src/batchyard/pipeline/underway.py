@@ -25,6 +25,7 @@ from batchyard.offload import Offload
 from batchyard.pipeline.folder import PLAN
 from batchyard.pipeline.lines import Reader
 from batchyard.pipeline.plan import Entry, Plan
+from batchyard.pipeline.tally import Tally
 
 PIECE_BYTES: Final = 2 << 20
 """A piece ends with the line that reaches this."""
@@ -49,6 +50,8 @@ class Underway:
         self._disk = disk
         self._offload = offload
         self._walking: dict[BatchId, Walking] = {}
+        self.asking: dict[BatchId, tuple[str, Tally]] = {}
+        """What is dispatched now: the model, and how it goes."""
 
     @contextmanager
     def shown(self, id: BatchId, walking: Walking) -> Generator[None]:
@@ -58,6 +61,15 @@ class Underway:
             yield
         finally:
             del self._walking[id]
+
+    @contextmanager
+    def asked(self, id: BatchId, model: str, tally: Tally) -> Generator[None]:
+        """Let a dispatch be looked at until the block ends."""
+        self.asking[id] = model, tally
+        try:
+            yield
+        finally:
+            del self.asking[id]
 
     async def piece(self, id: BatchId, since: Watermark, limit: int) -> Piece | None:
         """What comes after a watermark, at most `limit` lines; None where the batch does not walk (any more)."""

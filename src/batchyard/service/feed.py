@@ -1,9 +1,9 @@
 """What happens to batches, told to those who listen while it happens.
 
-Whoever moves or counts a batch says so here (`moved`, `counted`); one duty reads the new events from the store, once for
-all, and puts what is told into the mailbox of each listener whom it concerns. Nobody asks the store again and again, and
-what nobody listens to costs next to nothing. A mailbox is short: a listener who does not keep up is shut out, and comes
-back with the number of the last event that it has seen.
+Whoever moves or counts a batch says so here (`moved`, `counted`); one duty reads the new events from the store, once
+for all, and puts what is told into the mailbox of each listener whom it concerns. Nobody asks the store again and
+again, and what nobody listens to costs next to nothing. A mailbox is short: a listener who does not keep up is shut
+out, and comes back with the number of the last event that it has seen.
 """
 
 import asyncio

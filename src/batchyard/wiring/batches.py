@@ -1,7 +1,7 @@
 """Batches of a server, put together: what they are walked with, and the calendar that walks them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 
 from msgspec import Struct
@@ -42,6 +42,11 @@ class Engines:
     def __init__(self) -> None:
         self._sharings: dict[str, Sharing] = {}
 
+    @property
+    def sharings(self) -> Mapping[str, Sharing]:
+        """All, by model."""
+        return self._sharings
+
     def add(self, model: str, sharing: Sharing) -> None:
         self._sharings[model] = sharing
 
@@ -69,6 +74,8 @@ class Yard(Struct, frozen=True, kw_only=True):
     underway: Underway
     moved: Callable[[Batch], None] = ignore
     counted: Callable[[Batch, Batch], None] = ignore
+    retried: Callable[[str, int], None] = ignore
+    on_commit: Callable[[float], None] = ignore
     dispatch: DispatchSettings = DispatchSettings()
     count_seconds: float = 1.0
 
@@ -81,7 +88,7 @@ def batch_parts(yard: Yard) -> BatchParts:
         clock=yard.clock,
         folder=yard.folder,
         publisher=Publisher(yard.blobs, yard.ids.file),
-        journal=lambda offload, folder, lines: open_journal(yard.disk, offload, folder, lines),
+        journal=lambda offload, folder, lines: open_journal(yard.disk, offload, folder, lines, yard.on_commit),
         dialect=_dialect_for(yard.models),
         model_of=lambda name: yard.models.find(name).name,
         engine_of=yard.engines.of,
@@ -93,6 +100,7 @@ def batch_parts(yard: Yard) -> BatchParts:
         underway=yard.underway,
         moved=yard.moved,
         counted=yard.counted,
+        retried=yard.retried,
         dispatch=yard.dispatch,
         count_seconds=yard.count_seconds,
     )

@@ -19,7 +19,7 @@ from batchyard.domain.event import Event
 from batchyard.offload import Offload
 from batchyard.pipeline.batch_walk import tidy
 from batchyard.pipeline.calendar import Calendar, CalendarSettings
-from batchyard.pipeline.notice import NoticedStore
+from batchyard.pipeline.notice import NoticedStore, log_move
 from batchyard.pipeline.underway import Underway
 from batchyard.server.house import House, Limits
 from batchyard.server.interactive import Interactive
@@ -36,6 +36,7 @@ from batchyard.service.uploads import Uploads
 from batchyard.store import Store
 from batchyard.telemetry.metrics import Metrics
 from batchyard.wiring.batches import BATCH_RULES, Engines, Yard, batch_parts, walk_in_a_thread
+from batchyard.wiring.measures import Measures
 
 RUNS = "runs"
 
@@ -100,14 +101,18 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
             quota_of=settings.quota_of,
             folder=f"{ground.folder}/{RUNS}",
             underway=underway,
-            moved=feed.moved,
-            counted=lambda _, batch: feed.counted(batch),
+            moved=lambda batch: _moved(measures, feed, batch),
+            counted=lambda before, after: _counted(measures, feed, before, after),
+            retried=lambda model, retries: measures.retried(model, retries),
+            on_commit=metrics.journal_seconds.observe,
             dispatch=settings.dispatch,
             count_seconds=settings.count_seconds,
         )
     )
     calendar = Calendar(store, clock, partial(walk_in_a_thread, parts), settings.calendar)
-    noticed = NoticedStore(store, partial(_notice, calendar, feed))
+    measures = Measures(metrics, clock, underway, lambda: calendar.waiting, lambda: engines.sharings)
+    metrics.at_look.append(lambda: metrics.listeners.set(feed.listeners))
+    noticed = NoticedStore(store, partial(_notice, calendar, measures, feed))
     files = Files(store, ground.blobs, clock, ids, settings.quota_of, settings.file_rules)
     uploads = Uploads(store, ground.blobs, clock, ids, settings.quota_of, settings.upload_rules, settings.file_rules)
     house = House(
@@ -132,14 +137,27 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         engines=engines,
         calendar=calendar,
         tidy=lambda: tidy(parts, ground.blob_steps),
-        duties=(feed.run,),
+        duties=(feed.run, lambda: measures.begin(store)),
     )
 
 
-def _notice(calendar: Calendar, feed: Feed, batch: Batch) -> None:
+def _notice(calendar: Calendar, measures: Measures, feed: Feed, batch: Batch) -> None:
     """A caller has added a batch or cancelled it."""
     calendar.notice(batch)
+    _moved(measures, feed, batch)
+
+
+def _moved(measures: Measures, feed: Feed, batch: Batch) -> None:
+    """A batch came into a state."""
+    log_move(batch)
+    measures.moved(batch)
     feed.moved(batch)
+
+
+def _counted(measures: Measures, feed: Feed, before: Batch, after: Batch) -> None:
+    """Lines of a batch got results."""
+    measures.counted(before, after)
+    feed.counted(after)
 
 
 def _event_bytes(kind: str, at: int, batch: Batch, event: Event | None) -> bytes:

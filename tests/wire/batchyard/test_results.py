@@ -1,4 +1,4 @@
-"""Results before the end: what a client appends while a batch runs is, byte for byte, what the files hold afterwards."""
+"""Results before the end: what a client appends while a batch runs is, byte for byte, what its files hold."""
 
 import asyncio
 import json
@@ -74,7 +74,12 @@ async def test_pieces_appended_while_a_batch_runs_are_its_files(limit: int) -> N
 
 async def test_a_watermark_of_a_running_batch_holds_after_its_end() -> None:
     gate = Gate()
-    lines = [a_line("a", "one", temperature=0), a_line("b", "bad"), a_line("c", "slow"), a_line("d", "one", temperature=0)]
+    lines = [
+        a_line("a", "one", temperature=0),
+        a_line("b", "bad"),
+        a_line("c", "slow"),
+        a_line("d", "one", temperature=0),
+    ]
     async with live(script=gate, walks=WALKS) as server, server.client() as client:
         batch = await create(client, jsonl(*lines))
         await until(client, batch.id, lambda it: bool(it.request_counts and it.request_counts.completed == 1))
@@ -110,7 +115,7 @@ async def test_a_batch_that_waits_has_no_results_yet_and_a_failed_one_never() ->
         data, said = await piece(client, waiting.id)
         assert (data, said["more"], said["complete"]) == (b"", "false", "false")
     async with live(walks=WALKS) as server, server.client() as client:
-        failed = await create(client, b"no json\n")
+        failed = await create(client, jsonl(a_line("a", url="/v1/embeddings")))
         await ended(client, failed.id)
         data, said = await piece(client, failed.id)
         assert (data, said["more"], said["complete"]) == (b"", "false", "true")

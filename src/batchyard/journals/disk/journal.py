@@ -1,7 +1,7 @@
 """The journal itself: takes results, has them written in groups, knows what is durable, and reads it again."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -19,8 +19,16 @@ from batchyard.offload import Offload
 _ROOM_BYTES: Final = 2 << 20
 
 
-async def open_journal(disk: Disk, offload: Offload, folder: str, lines: int) -> "DiskJournal":
+def _ignore(_: float) -> None:
+    """Nobody measures."""
+
+
+async def open_journal(
+    disk: Disk, offload: Offload, folder: str, lines: int, on_commit: Callable[[float], None] = _ignore
+) -> "DiskJournal":
     """Open the journal of a plan of `lines` lines, or begin one. Its `close` must be awaited.
+
+    `on_commit` hears how many seconds it took to make a group of results safe.
 
     Raises Conflict where it holds results of lines that the plan does not have, and Unavailable where the disk does not
     work.
@@ -34,20 +42,27 @@ async def open_journal(disk: Disk, offload: Offload, folder: str, lines: int) ->
             f"The journal {folder} cannot be opened: {_reason(error)}.",
             remedy="What it holds is as it was; mend the disk and run the same command again.",
         ) from error
-    return DiskJournal(disk, files, offload, slots, recorded)
+    return DiskJournal(disk, files, offload, slots, recorded, on_commit)
 
 
 class DiskJournal:
     """See the contract. One commit is under way at a time, while the next group gathers."""
 
     def __init__(
-        self, disk: Disk, files: SegmentFiles, offload: Offload, slots: Slots, recorded: Recorded
+        self,
+        disk: Disk,
+        files: SegmentFiles,
+        offload: Offload,
+        slots: Slots,
+        recorded: Recorded,
+        on_commit: Callable[[float], None],
     ) -> None:
         self.recorded = recorded
         self._disk = disk
         self._files = files
         self._reader = SlotReader(disk, files.folder, slots)
         self._offload = offload
+        self._on_commit = on_commit
         self._slots = slots
         self._loop = asyncio.get_running_loop()
         self._group = files.first()
@@ -150,7 +165,9 @@ class DiskJournal:
         return group
 
     async def _commit(self, group: Gathering) -> None:
+        began = self._loop.time()
         await self._offload(partial(self._files.write, group))
+        self._on_commit(self._loop.time() - began)
         self._count(group)
         self._settle()
 
@@ -180,7 +197,6 @@ class DiskJournal:
         )
         error.__cause__ = self._cause
         return error
-
 
 
 def _reason(cause: BaseException | None) -> str:

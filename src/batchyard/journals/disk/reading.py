@@ -61,7 +61,7 @@ class LineReader:
 
 
 class SlotReader:
-    """Reads results by their slots, which somebody else may be filling: an outcome is set only once its line is safe."""
+    """Reads results by their slots, which may be filling up: an outcome is set only once its line is safe."""
 
     def __init__(self, disk: Disk, folder: str, slots: Slots) -> None:
         self._folder = folder
