@@ -2,21 +2,31 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from batchyard.domain.request import Request
+from batchyard.domain.result import Answer, Reply, Usage
 from tests.support.serving import MODEL, Live, live
+from tests.support.watching import piece
 from tests.wire.openai.test_walks import WALKS, Gate, a_line, create, ended, jsonl, until
 
 Samples = dict[tuple[str, ...], float]
 
 
 async def samples(server: Live) -> Samples:
-    """What the page says, by name and labels."""
+    """What the page says, by name and the labels in the order of their names."""
     _, _, page = await server.call("GET", "/metrics", headers={"authorization": None})
     families = text_string_to_metric_families(page.decode())
-    return {(each.name, *each.labels.values()): each.value for family in families for each in family.samples}
+    return {(each.name, *(each.labels[name] for name in sorted(each.labels))): each.value for family in families for each in family.samples}
+
+
+class Counting(Gate):
+    """Answers that say what they cost."""
+
+    async def __call__(self, request: Request) -> Reply | None:
+        return await super().__call__(request) or Answer(200, b"{}", usage=Usage(7, 3, 2))
 
 
 async def test_a_running_batch_can_be_seen() -> None:
-    gate = Gate()
+    gate = Counting()
     lines = [a_line("a"), a_line("b", "bad"), *(a_line(f"s{n}", f"slow {n}") for n in range(8))]
     async with live(script=gate, walks=WALKS, slots=4) as server, server.client() as client:
         batch = await create(client, jsonl(*lines))
@@ -34,7 +44,9 @@ async def test_a_running_batch_can_be_seen() -> None:
         done = await ended(client, batch.id)
         seen = await samples(server)
         assert seen["batchyard_batch_lines_total", MODEL, "succeeded"] == 9
-        assert done.usage and seen["batchyard_tokens_total", MODEL, "batch", "output"] == done.usage.output_tokens
+        tokens = {kind: seen["batchyard_tokens_total", kind, "batch", MODEL] for kind in ("input", "output", "cached")}
+        assert tokens == {"input": 63, "output": 27, "cached": 18}
+        assert done.usage and done.usage.output_tokens == 27
         assert seen["batchyard_batches_ended_total", "completed"] == 1
         assert seen["batchyard_batch_seconds_count", "completed"] == 1
         assert seen["batchyard_journal_commit_seconds_count",] >= 1
@@ -57,6 +69,6 @@ async def test_no_label_names_a_batch_or_a_project() -> None:
     async with live(walks=WALKS) as server, server.client() as client:
         batch = await create(client, jsonl(a_line("a")))
         await ended(client, batch.id)
-        await client.get(f"/batches/{batch.id}/results", cast_to=object)
+        await piece(client, batch.id)
         _, _, page = await server.call("GET", "/metrics")
         assert batch.id.encode() not in page and b"proj_" not in page
