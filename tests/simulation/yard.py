@@ -32,6 +32,7 @@ from batchyard.server.models import Model, Models
 from batchyard.service.batches import Batches, CreateBatch
 from batchyard.service.files import Files
 from batchyard.service.ids import Ids
+from batchyard.service.results import Results
 from batchyard.service.rules import BatchRules
 from batchyard.service.sweep import Sweep
 from batchyard.stores import sqlite
@@ -90,6 +91,7 @@ class _Simulation:
         self.files: dict[int, str] = {}
         self.ids: dict[int, BatchId] = {}
         self.cancelled: set[int] = set()
+        self.read: dict[int, tuple[bytes, str | None]] = {}  # what a reader has, and where it goes on
         self.lives = 0
         self.ill = False
         self.away = (0.0, 0.0)
@@ -167,12 +169,14 @@ class _Simulation:
             asyncio.get_running_loop().call_later(stop_after, stop.set)
         async with asyncio.TaskGroup() as group:
             group.create_task(calendar.run(stop))
+            results = Results(store, blobs, self.clock, parts.underway.piece)
+            readers = [group.create_task(self._reader(each, results)) for each in self.asked]
             people = [group.create_task(self._patient(each, files, batches)) for each in self.asked]
             while not stop.is_set():
                 await asyncio.sleep(1)
                 if all(person.done() for person in people) and not await store.batches.unended():
                     stop.set()
-            for person in people:
+            for person in (*people, *readers):
                 person.cancel()
 
     async def _opened_store(self) -> sqlite.SqliteStore:
@@ -238,6 +242,24 @@ class _Simulation:
                 return
             self.cancelled.add(asked.number)
 
+    async def _reader(self, asked: Asked, results: Results) -> None:
+        """Somebody who appends results as they come, through all lives: nothing given out is ever taken back."""
+        caller, kind = Caller(asked.project, Role.VIEWER), ("output", "errors")[asked.number % 2]
+        complete = False
+        while not complete:
+            await asyncio.sleep(0.5)
+            if asked.number not in self.ids:
+                continue
+            data, after = self.read.get(asked.number, (b"", None))
+            try:
+                part = await results.piece(caller, self.ids[asked.number], after=after, limit=3, kind=kind)
+            except Unavailable:
+                if self.disk.was_cut:
+                    raise PowerCut("what a `finally` met afterwards") from None
+                continue
+            self.read[asked.number] = data + part.piece.data, str(part.piece.watermark)
+            complete = part.complete
+
     # Checks
 
     async def _see_ended(self) -> None:
@@ -270,6 +292,8 @@ class _Simulation:
             assert batch.error_count == 1 and batch.counts.total == 0
             return
         assert sorted(line["custom_id"] for line in [*good, *bad]) == sorted(line.id for line in asked.lines)
+        read = [json.loads(line) for line in self.read.get(asked.number, (b"", None))[0].splitlines()]
+        assert read == (bad if asked.number % 2 else good)[: len(read)]
         _check_lines({line.id: line for line in asked.lines}, batch, good, bad)
         match batch.state:
             case BatchState.COMPLETED:

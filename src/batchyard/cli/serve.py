@@ -98,11 +98,23 @@ def _serve(params: dict[str, Any]) -> int:
     import asyncio
 
     from batchyard.cli.serving import loop_factory, run
-    from batchyard.telemetry import logs
+    from batchyard.telemetry import logs, traces
 
     logs.set_up(params["log_level"], form=params["log_format"])
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(run(_options(params)))
+    _trace()
+    try:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            return runner.run(run(_options(params)))
+    finally:
+        traces.close()
+
+
+def _trace() -> None:
+    """Send traces where the environment says; without the extra, say that they go nowhere."""
+    from batchyard.telemetry import traces
+
+    if traces.wanted() and not traces.set_up():
+        typer.echo("Traces go nowhere: pip install 'batchyard[otel]'.", err=True)
 
 
 def _options(params: dict[str, Any]) -> Any:

@@ -45,6 +45,7 @@ from batchyard.pipeline.underway import Underway, Walking
 from batchyard.pipeline.validate import Verdict, validate
 from batchyard.pipeline.watch import Watch
 from batchyard.store import Store
+from batchyard.telemetry import traces
 
 OUTPUT = "output.jsonl"
 ERRORS = "errors.jsonl"
@@ -97,7 +98,8 @@ async def walk_batch(batch: Batch, parts: BatchParts, offload: Offload, leash: L
     again later goes on.
     """
     try:
-        await _BatchWalk(batch, parts, offload, leash).run()
+        with traces.span("batch.walk", batch_id=batch.id, endpoint=batch.endpoint, state=str(batch.state)):
+            await _BatchWalk(batch, parts, offload, leash).run()
     except OSError as error:
         raise Unavailable(
             f"The disk failed under {parts.folder}/{batch.id}: {error.strerror or error}.",
@@ -142,7 +144,8 @@ class _BatchWalk:
         if self._batch.in_progress_at is not None and await self._offload(self._has_plan):
             return True
         try:
-            verdict = await self._validate()
+            with traces.span("batch.validate"):
+                verdict = await self._validate()
         except Refused as refused:
             return await self._refuse(refused)
         self._model = self._parts.model_of(next(iter(verdict.by_model)))
@@ -215,7 +218,8 @@ class _BatchWalk:
         """Bring every line to a result in the journal. Raises Stopped where the walk was told to leave before that."""
         self._heed_the_state()
         if rest.is_left(run) and self._leash.outcome is None:
-            await self._ask(run)
+            with traces.span("batch.dispatch", model=self._batch.model, lines=run.plan.lines):
+                await self._ask(run)
         if rest.is_left(run):
             if self._leash.outcome is None:
                 assert self._leash.halted, "lines are left for no reason"
@@ -258,8 +262,10 @@ class _BatchWalk:
         await self._count(counts, rest.counted(run)[1])
         if self._batch.state is BatchState.IN_PROGRESS:
             await self._move(BatchState.FINALIZING)  # lost to a cancel: it is finalized all the same
-        written = await self._write(run)
-        files = await self._publish(written)
+        with traces.span("batch.finalize", lines=counts.total):
+            written = await self._write(run)
+        with traces.span("batch.publish"):
+            files = await self._publish(written)
         await self._count(counts, written.usage)
         while not await self._close(run, files):  # lost to a cancel, once
             pass

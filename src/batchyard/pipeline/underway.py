@@ -17,7 +17,7 @@ from msgspec import Struct
 from batchyard.dialect import LineDialect
 from batchyard.disk import Disk
 from batchyard.domain.batch import BatchId
-from batchyard.domain.errors import NotFound
+from batchyard.domain.errors import NotFound, Unavailable
 from batchyard.domain.partial import Piece, Watermark
 from batchyard.domain.result import Outcome
 from batchyard.journal import Journal, Reading
@@ -72,21 +72,24 @@ class Underway:
             del self.asking[id]
 
     async def piece(self, id: BatchId, since: Watermark, limit: int) -> Piece | None:
-        """What comes after a watermark, at most `limit` lines; None where the batch does not walk (any more)."""
+        """What comes after a watermark, at most `limit` lines; None where the batch does not walk (any more).
+
+        Raises Unavailable where the disk cannot serve.
+        """
         walking = self._walking.get(id)
         if walking is None:
             return None
-        reading = walking.journal.reading()
         try:
-            return await self._offload(partial(_piece, self._disk, walking, reading, since, limit))
+            return await self._offload(partial(_piece, self._disk, walking, walking.journal.reading(), since, limit))
         except (FileNotFoundError, NotFound):
             return None
-        finally:
-            reading.close()
+        except OSError as error:
+            raise Unavailable(f"The results so far cannot be read: {error.strerror or error}.") from error
 
 
 def _piece(disk: Disk, walking: Walking, reading: Reading, since: Watermark, limit: int) -> Piece:
     with ExitStack() as stack:
+        stack.callback(reading.close)
         plan = Plan.open(disk, f"{walking.folder}/{PLAN}")
         stack.callback(plan.close)
         lines: Reader | None = None

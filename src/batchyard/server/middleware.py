@@ -17,7 +17,7 @@ from batchyard.server.house import House
 from batchyard.server.paths import address
 from batchyard.server.replies import refuse
 from batchyard.server.visit import Visit, begin
-from batchyard.telemetry import logs
+from batchyard.telemetry import logs, traces
 
 _log = logging.getLogger("batchyard.server")
 
@@ -45,11 +45,11 @@ class Threshold:
         begin(scope, visit)
         headers = Headers(scope=scope)
         passage = _Passage(visit, headers, receive, send, self._house.clock)
-        with logs.about(request_id=visit.id, **_named_by_caller(headers)):
+        with logs.about(request_id=visit.id, **_named_by_caller(headers)), traces.call(scope["method"], headers) as say:
             try:
                 await self._answer(scope, passage)
             finally:
-                self._count(scope, passage)
+                self._count(scope, passage, say)
 
     async def _answer(self, scope: Scope, passage: "_Passage") -> None:
         try:
@@ -62,7 +62,7 @@ class Threshold:
                 raise
             await refuse(refusal(error, passage.visit.form))(scope, passage.receive, passage.send)
 
-    def _count(self, scope: Scope, passage: "_Passage") -> None:
+    def _count(self, scope: Scope, passage: "_Passage", say: traces.Note) -> None:
         route = getattr(scope.get("route"), "path", "unknown")
         method = scope["method"] if route != "unknown" else "any"
         seconds = perf_counter() - passage.began
@@ -76,6 +76,10 @@ class Threshold:
             "milliseconds": round(seconds * 1000, 1),
         }
         _log.info("call", extra=fields)
+        say("name", f"{method} {route}")
+        say("http.route", route)
+        say("http.response.status_code", passage.status)
+        say("batchyard.request_id", passage.visit.id)
 
 
 def _named_by_caller(headers: Headers) -> dict[str, str]:

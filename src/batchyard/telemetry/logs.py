@@ -8,7 +8,7 @@ import json
 import logging
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -36,7 +36,8 @@ def about(**fields: Any) -> Generator[None]:
     try:
         yield
     finally:
-        _about.reset(token)
+        with suppress(ValueError):  # a coroutine that was thrown away ends elsewhere: there is nothing to take back
+            _about.reset(token)
 
 
 def note(**fields: Any) -> None:

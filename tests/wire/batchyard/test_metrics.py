@@ -15,7 +15,11 @@ async def samples(server: Live) -> Samples:
     """What the page says, by name and the labels in the order of their names."""
     _, _, page = await server.call("GET", "/metrics", headers={"authorization": None})
     families = text_string_to_metric_families(page.decode())
-    return {(each.name, *(each.labels[name] for name in sorted(each.labels))): each.value for family in families for each in family.samples}
+    return {
+        (each.name, *(each.labels[name] for name in sorted(each.labels))): each.value
+        for family in families
+        for each in family.samples
+    }
 
 
 class Counting(Gate):
