@@ -715,6 +715,13 @@ async def test_ended_deliveries_are_forgotten_and_pending_ones_are_not(store: St
     assert [each for each, _ in await store.webhooks.due(LATER, 2)] == [second]
 
 
+async def test_the_newest_event_of_all_projects_is_the_last(store: Store) -> None:
+    assert await store.events.last() == 0
+    await add_batch(store)
+    await add_batch(store, project=THEIRS)
+    assert await store.events.last() == (await store.events.after(0, 99))[-1][0]
+
+
 # Whatever comes
 
 
