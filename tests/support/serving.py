@@ -50,6 +50,7 @@ class Options:
     """What a test's server is made of. It lets batches walk only where a test says how (`walks`)."""
 
     script: echo.Script | None = None
+    telling: echo.Telling | None = None
     names: tuple[str, ...] = (MODEL,)
     limits: Limits = field(default_factory=Limits)
     timeout_seconds: float = 600.0
@@ -61,6 +62,7 @@ class Options:
     walks: CalendarSettings | None = None
     slots: int | None = None
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
+    grace_seconds: int = 5
 
 
 @dataclass
@@ -159,7 +161,7 @@ async def live(**options: Any) -> AsyncGenerator[Live]:
         sock = bind("127.0.0.1", 0)
         server = Live(house, store, folder, sock.getsockname()[1], first[1])
         group = await stack.enter_async_context(asyncio.TaskGroup())
-        group.create_task(serve(build_app(house), sock, server.stop, grace_seconds=5))
+        group.create_task(serve(build_app(house), sock, server.stop, grace_seconds=made.grace_seconds))
         duties = group.create_task(run_duties(rooms))
         if made.walks is not None:
             group.create_task(rooms.calendar.run(server.stop))
@@ -176,7 +178,7 @@ async def _rooms(options: Options, store: sqlite.SqliteStore, folder: str) -> Ro
     )  # fmt: skip
     rooms = build_rooms(ground, _settings(options))
     await rooms.tidy()
-    engine = echo.open(echo.Config(script=options.script))
+    engine = echo.open(echo.Config(script=options.script, telling=options.telling))
     abilities = Abilities(endpoints=ENDPOINTS, models=frozenset(options.names), slots=options.slots)
     for name in options.names:
         sharing = Sharing(engine, abilities, options.clock)
