@@ -28,6 +28,7 @@ from batchyard.service.rules import BatchRules, FileRules, UploadRules
 from batchyard.stores import sqlite
 from batchyard.wiring.batches import BATCH_RULES
 from batchyard.wiring.house import Ground, HouseSettings, Rooms, build_rooms, run_duties
+from batchyard.wiring.webhooks import WebhookSettings
 
 T = TypeVar("T")
 
@@ -60,6 +61,7 @@ class Options:
     batch_rules: BatchRules | None = None
     walks: CalendarSettings | None = None
     slots: int | None = None
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     grace_seconds: int = 5
 
 
@@ -195,4 +197,5 @@ def _settings(options: Options) -> HouseSettings:
         calendar=options.walks or CalendarSettings(),
         dispatch=DispatchSettings(request_timeout_seconds=options.timeout_seconds),
         count_seconds=0.02,
+        webhooks=options.webhooks,
     )

@@ -24,6 +24,8 @@ class Client:
     Nothing here queues: how many exchanges there are is the caller's decision, and over `most_connections` they fail
     as they would without a file descriptor, only before descriptors run out for others. Cancelling an exchange closes
     its connection, because the answer to a given-up request must not be taken for the next one's.
+
+    `connect_to` is an IP address that is connected to in place of asking where the address's host is.
     """
 
     def __init__(
@@ -34,8 +36,10 @@ class Client:
         limits: Limits | None = None,
         connect_timeout_seconds: float = 10.0,
         most_connections: int = 1 << 16,
+        connect_to: str | None = None,
     ) -> None:
         self._address = address
+        self._connect_to = connect_to or address.host
         self._tls = (tls or tls_context()) if address.tls else None
         self._limits = limits or Limits()
         self._connect_timeout_seconds = connect_timeout_seconds
@@ -142,7 +146,11 @@ class Client:
         try:
             async with asyncio.timeout(self._connect_timeout_seconds):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(loop, self._limits, self._forget), address.host, address.port, ssl=self._tls
+                    lambda: Connection(loop, self._limits, self._forget),
+                    self._connect_to,
+                    address.port,
+                    ssl=self._tls,
+                    server_hostname=address.host if self._tls else None,
                 )
         except TimeoutError:
             message = f"{address.origin} took no connection within {self._connect_timeout_seconds:g} s."
