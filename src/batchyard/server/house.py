@@ -15,6 +15,7 @@ from batchyard.service.feed import Feed
 from batchyard.service.files import Files
 from batchyard.service.results import Results
 from batchyard.service.uploads import Uploads
+from batchyard.service.webhooks import Webhooks
 from batchyard.telemetry.metrics import Metrics
 
 
@@ -36,6 +37,7 @@ class House:
     batches: Batches
     results: Results
     feed: Feed
+    webhooks: Webhooks
     models: Models
     interactive: Interactive
     metrics: Metrics

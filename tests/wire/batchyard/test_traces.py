@@ -46,7 +46,9 @@ async def test_a_batch_is_traced_from_station_to_station() -> None:
     assert f"{asked.context.trace_id:032x}" == TRACE and f"{asked.parent.span_id:016x}" == PARENT
     assert asked.attributes["http.response.status_code"] == 200
     requests = [span for span in found if span.name == "engine.request"]
-    parents = {asked.context.span_id, stations[1].context.span_id}
+    dispatch = next(span for span in stations if span.name == "batch.dispatch").context
+    assert dispatch is not None
+    parents = {asked.context.span_id, dispatch.span_id}
     assert {span.parent and span.parent.span_id for span in requests} == parents
 
 

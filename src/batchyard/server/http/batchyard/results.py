@@ -1,4 +1,4 @@
-"""`/v1/batches/{id}/results`: results of a batch that has not ended yet, piece by piece."""
+"""`/v1/batches/{id}/results`: results of a batch that has not ended yet, portion by portion."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,26 +12,26 @@ JSONL = "application/jsonl"
 
 
 async def get_results(request: Request) -> Response:
-    """The next results. A whole piece or an error: whoever appends pieces never has half a line."""
+    """The next results. A whole portion or an error: whoever appends portions never has half a line."""
     caller = await caller_of(request)
     query = request.query_params
-    partial = await house_of(request).results.piece(
+    partial = await house_of(request).results.portion(
         caller,
         request.path_params["id"],
         after=query.get("after"),
         limit=limit_of(query),
         kind=query.get("kind"),
     )
-    piece = partial.piece
+    portion = partial.portion
     headers = {
         "cache-control": "private, no-store",
-        "x-batchyard-watermark": str(piece.watermark),
-        "x-batchyard-lines": str(piece.lines),
+        "x-batchyard-watermark": str(portion.watermark),
+        "x-batchyard-lines": str(portion.lines),
         "x-batchyard-lines-total": str(partial.batch.counts.total),
-        "x-batchyard-more": _word(piece.more),
+        "x-batchyard-more": _word(portion.more),
         "x-batchyard-complete": _word(partial.complete),
     }
-    return Response(piece.data, headers=headers, media_type=JSONL)
+    return Response(portion.data, headers=headers, media_type=JSONL)
 
 
 def _word(yes: bool) -> str:
