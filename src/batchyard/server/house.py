@@ -35,9 +35,9 @@ class House:
     files: Files
     uploads: Uploads
     batches: Batches
-    webhooks: Webhooks
     results: Results
     feed: Feed
+    webhooks: Webhooks
     models: Models
     interactive: Interactive
     metrics: Metrics
