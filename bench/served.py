@@ -180,9 +180,7 @@ def _counting(folder: Path) -> tuple[dict[str, str], mmap.mmap | None]:
     if sys.platform != "linux":
         return {}, None
     library, counted = folder / "count_calls.so", folder / "counts"
-    subprocess.run(
-        ["cc", "-O2", "-shared", "-fPIC", "-o", library, HERE / "count_calls.c", "-ldl"], check=True
-    )
+    subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, HERE / "count_calls.c", "-ldl"], check=True)
     counted.write_bytes(bytes(40))
     with counted.open("r+b") as file:
         return {"LD_PRELOAD": str(library), "COUNT_CALLS": str(counted)}, mmap.mmap(file.fileno(), 40)

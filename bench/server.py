@@ -29,7 +29,8 @@ from typing import Any
 from msgspec import Struct
 
 from batchyard.clock import SystemClock
-from batchyard.domain.access import HOME, Caller as Operator, Role
+from batchyard.domain.access import HOME, Role
+from batchyard.domain.access import Caller as Operator
 from batchyard.offload import ThreadOffload
 from batchyard.service.access import Access
 from batchyard.service.ids import Ids
@@ -293,10 +294,11 @@ def _print(name: str, server: Served, asked: argparse.Namespace) -> None:
 
 
 def _each(used: Used, batches: int) -> str:
-    disk = ", ".join(f"{getattr(used, n) / batches:.2f} {n}" for n in ("syncs", "opens", "renames", "removes", "folders"))
+    kinds = ("syncs", "opens", "renames", "removes", "folders")
+    disk = ", ".join(f"{getattr(used, kind) / batches:.2f} {kind}" for kind in kinds)
     return (
-        f"{batches:,} batches of 10 lines: {used.wall_seconds:.1f} s, {used.cpu_seconds / batches * 1e3:.2f} ms CPU each, "
-        f"{disk} each, peak {used.peak_bytes / 1e6:.0f} MB"
+        f"{batches:,} batches of 10 lines: {used.wall_seconds:.1f} s, "
+        f"{used.cpu_seconds / batches * 1e3:.2f} ms CPU each, {disk} each, peak {used.peak_bytes / 1e6:.0f} MB"
     )
 
 

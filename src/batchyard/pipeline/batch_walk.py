@@ -13,7 +13,7 @@ its owner, has an error line written for everything that did not run, and is fin
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from random import Random
 
 from msgspec import Struct, structs
@@ -31,9 +31,11 @@ from batchyard.journal import Journal
 from batchyard.offload import Offload
 from batchyard.pipeline import folder as folders
 from batchyard.pipeline import refuse, rest
+from batchyard.pipeline.aside import Aside
+from batchyard.pipeline.backlog import Held
 from batchyard.pipeline.dispatch import dispatch
 from batchyard.pipeline.finalize import Written, finalize
-from batchyard.pipeline.folder import PLAN, Opened
+from batchyard.pipeline.folder import PLAN, Folders, Opened
 from batchyard.pipeline.leash import REASONS, Leash
 from batchyard.pipeline.publish import Publisher, ResultFiles
 from batchyard.pipeline.refuse import Refused
@@ -44,6 +46,9 @@ from batchyard.pipeline.validate import Verdict, validate
 from batchyard.pipeline.watch import Watch
 from batchyard.store import Store
 
+SMALL_BYTES = 256 << 10
+"""An input of up to so many bytes is small: its plan is made again after a crash rather than kept on the disk, and
+nothing about it is heavy."""
 OUTPUT = "output.jsonl"
 ERRORS = "errors.jsonl"
 
@@ -51,16 +56,18 @@ ERRORS = "errors.jsonl"
 class BatchParts(Struct, frozen=True, kw_only=True):
     """What batches are walked with.
 
-    `folder` holds a run folder for each batch. `journal` opens the one in a folder, for a number of lines, with the
-    walk's own offload. `dialect` holds lines to their batch's endpoint and models. `model_of` says what a model that
-    lines may name is called, `engine_of` who answers for it (raises Unavailable where nobody does now). `input_of` is
-    where the bytes of a blob lie. `heavy` bounds how many walks read or write whole files at once.
+    `folder` holds a run folder for each batch, which `folders` makes. `journal` opens the one in a folder, for a number
+    of lines, with the walk's own offload. `dialect` holds lines to their batch's endpoint and models. `model_of` says
+    what a model that lines may name is called, `engine_of` who answers for it (raises Unavailable where nobody does
+    now). `input_of` is where the bytes of a blob lie. `heavy` bounds how many walks read or write whole big files at
+    once, `held` what all of them hold in memory.
     """
 
     store: Store
     disk: Disk
     clock: Clock
     folder: str
+    folders: Folders
     publisher: Publisher
     journal: Callable[[Offload, str, int], Awaitable[Journal]]
     dialect: Callable[[Batch], LineDialect]
@@ -71,6 +78,7 @@ class BatchParts(Struct, frozen=True, kw_only=True):
     new_event_id: Callable[[], EventId]
     random: Random
     heavy: asyncio.Semaphore
+    held: Held
     dispatch: DispatchSettings = DispatchSettings()
     max_line_bytes: int = MAX_LINE_BYTES
     dedupe: bool = True
@@ -109,12 +117,14 @@ class _BatchWalk:
         self._parts = parts
         self._offload = offload
         self._leash = leash
-        self._dialect = parts.dialect(batch)
+        self._disk: Disk = parts.disk
+        self._small = False
         self._folder = f"{parts.folder}/{batch.id}"
         self._model: str | None = batch.model
 
     async def run(self) -> None:
         await self._look()
+        self._dialect = self._parts.dialect(self._batch)
         if not self._batch.state.terminal and await self._plan():
             async with self._opened() as run:
                 await self._answer(run)
@@ -125,13 +135,15 @@ class _BatchWalk:
 
     async def _plan(self) -> bool:
         """Bring the batch to where it has a plan; False where it ended instead."""
-        if self._batch.in_progress_at is not None and await self._offload(self._has_plan):
+        has_plan = await self._offload(self._look_at_the_disk)
+        if self._batch.in_progress_at is not None and has_plan:
             return True
         try:
             verdict = await self._validate()
         except Refused as refused:
             return await self._refuse(refused)
-        self._model = self._parts.model_of(next(iter(verdict.by_model)))
+        if self._model is None:
+            self._model = self._parts.model_of(next(iter(verdict.by_model)))
         await self._count_lines(verdict)
         if self._batch.state is BatchState.VALIDATING:
             await self._move(BatchState.IN_PROGRESS)  # lost to a cancel: then that goes on with the plan
@@ -145,13 +157,14 @@ class _BatchWalk:
         def on_progress(_: int, lines: int) -> None:
             if self._leash.halted:
                 raise Stopped
-            refuse.too_many(lines, most)
+            if self._batch.in_progress_at is None:  # else it was let in when more were allowed
+                refuse.too_many(lines, most)
 
-        async with parts.heavy:
-            await self._offload(lambda: folders.make_folder(parts.disk, self._folder))
+        await parts.folders.make(self._batch.id)
+        async with self._heavy():
             verdict = await self._offload(
                 lambda: validate(
-                    parts.disk,
+                    self._disk,
                     path,
                     f"{self._folder}/{PLAN}",
                     self._dialect,
@@ -172,12 +185,26 @@ class _BatchWalk:
             await self._move(BatchState.CANCELLED, **faults)
         return False
 
-    def _has_plan(self) -> bool:
-        return self._parts.disk.exists(f"{self._folder}/{PLAN}")
+    def _look_at_the_disk(self) -> bool:
+        """See how big the input is, and whether there is a plan. Blocks."""
+        disk, blob = self._parts.disk, self._batch.input_blob
+        path = self._parts.input_of(blob) if blob is not None else None
+        if path is not None and disk.exists(path):
+            handle = disk.open(path)
+            self._small = handle.size() <= SMALL_BYTES
+            handle.close()
+        if self._small:
+            self._disk = Aside(disk, f"{self._folder}/{PLAN}")
+        return disk.exists(f"{self._folder}/{PLAN}")
+
+    def _heavy(self) -> AbstractAsyncContextManager[object]:
+        return nullcontext() if self._small else self._parts.heavy
 
     async def _count_lines(self, verdict: Verdict) -> None:
         counts = structs.replace(self._batch.counts, total=verdict.lines)
-        await self._parts.store.batches.count(self._batch.id, counts, self._batch.usage)
+        if counts != self._batch.counts:
+            await self._parts.store.batches.count(self._batch.id, counts, self._batch.usage)
+            self._batch = structs.replace(self._batch, counts=counts)
 
     # Dispatch and record
 
@@ -185,11 +212,12 @@ class _BatchWalk:
         parts, path = self._parts, self._parts.input_of(self._batch.input_blob or "")
         assert path is not None
         return folders.opened(
-            parts.disk,
+            self._disk,
             self._offload,
             lambda folder, lines: parts.journal(self._offload, folder, lines),
             self._folder,
             path,
+            journal_folder=self._folder,
         )
 
     async def _answer(self, run: Opened) -> None:
@@ -221,7 +249,15 @@ class _BatchWalk:
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(watch.run(run))
             await dispatch(
-                requests, share, abilities, run.journal, settings, Tally(), self._leash.stop, random=parts.random
+                requests,
+                share,
+                abilities,
+                run.journal,
+                settings,
+                Tally(),
+                self._leash.stop,
+                random=parts.random,
+                held=parts.held,
             )
             watching.cancel()
         await run.journal.flush()
@@ -230,13 +266,14 @@ class _BatchWalk:
 
     async def _end(self, run: Opened) -> None:
         """Write the result files, and publish them with the end of the batch."""
-        counts = await self._offload(lambda: rest.final_counts(run))
-        await self._parts.store.batches.count(self._batch.id, counts, rest.counted(run)[1])
+        counts, usage = await self._offload(lambda: rest.final_counts(run)), rest.counted(run)[1]
+        await self._parts.store.batches.count(self._batch.id, counts, usage)
         if self._batch.state is BatchState.IN_PROGRESS:
             await self._move(BatchState.FINALIZING)  # lost to a cancel: it is finalized all the same
         written = await self._write(run)
         files = await self._publish(written)
-        await self._parts.store.batches.count(self._batch.id, counts, written.usage)
+        if written.usage != usage:
+            await self._parts.store.batches.count(self._batch.id, counts, written.usage)
         while not await self._close(run, files):  # lost to a cancel, once
             pass
 
@@ -245,7 +282,7 @@ class _BatchWalk:
             if self._leash.halted:
                 raise Stopped
 
-        async with self._parts.heavy:
+        async with self._heavy():
             return await self._offload(
                 lambda: finalize(
                     self._parts.disk,
@@ -257,6 +294,7 @@ class _BatchWalk:
                     errors=f"{self._folder}/{ERRORS}",
                     order=Order.INPUT,
                     on_progress=on_progress,
+                    durable=False,  # publishing them makes them so
                 )
             )
 

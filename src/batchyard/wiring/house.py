@@ -12,7 +12,7 @@ from batchyard.clock import Clock
 from batchyard.config import DispatchSettings
 from batchyard.disk import Disk
 from batchyard.domain.access import ProjectId, Quota
-from batchyard.offload import Offload
+from batchyard.offload import Lanes, Offload
 from batchyard.pipeline.batch_walk import tidy
 from batchyard.pipeline.calendar import Calendar, CalendarSettings
 from batchyard.pipeline.notice import NoticedStore
@@ -28,7 +28,7 @@ from batchyard.service.sweep import Sweep
 from batchyard.service.uploads import Uploads
 from batchyard.store import Store
 from batchyard.telemetry.metrics import Metrics
-from batchyard.wiring.batches import BATCH_RULES, Engines, Yard, batch_parts, walk_in_a_thread
+from batchyard.wiring.batches import BATCH_RULES, Engines, Yard, batch_parts, walk_in_a_lane
 
 RUNS = "runs"
 
@@ -39,12 +39,16 @@ def same_quota(project: ProjectId) -> Quota:
 
 
 class Ground(Struct, frozen=True, kw_only=True):
-    """What a server stands on. `folder` is its data folder, `blob_steps` where the blobs' disk is worked."""
+    """What a server stands on.
+
+    `folder` is its data folder, `blob_steps` where the blobs' disk is worked, `lanes` where walks work theirs.
+    """
 
     store: Store
     blobs: LocalBlobs
     disk: Disk
     blob_steps: Offload
+    lanes: Lanes
     clock: Clock
     random: Random
     folder: str
@@ -91,11 +95,12 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
             engines=engines,
             quota_of=settings.quota_of,
             folder=f"{ground.folder}/{RUNS}",
+            steps=ground.blob_steps,
             dispatch=settings.dispatch,
             count_seconds=settings.count_seconds,
         )
     )
-    calendar = Calendar(store, clock, partial(walk_in_a_thread, parts), settings.calendar)
+    calendar = Calendar(store, clock, partial(walk_in_a_lane, parts, ground.lanes), settings.calendar)
     noticed = NoticedStore(store, calendar.notice)
     files = Files(store, ground.blobs, clock, ids, settings.quota_of, settings.file_rules)
     uploads = Uploads(store, ground.blobs, clock, ids, settings.quota_of, settings.upload_rules, settings.file_rules)

@@ -15,7 +15,7 @@ from batchyard.disks.local import LocalDisk
 from batchyard.disks.lock import FolderLock
 from batchyard.domain.access import HOME
 from batchyard.domain.errors import BatchyardError, Forbidden
-from batchyard.offload import ThreadOffload
+from batchyard.offload import Lanes, ThreadOffload
 from batchyard.pipeline.calendar import Calendar, CalendarSettings
 from batchyard.server.app import build_app
 from batchyard.server.house import House
@@ -25,6 +25,7 @@ from batchyard.service.access import Access
 from batchyard.service.sweep import Sweep
 from batchyard.store import Store
 from batchyard.stores import sqlite
+from batchyard.wiring.batches import LANES
 from batchyard.wiring.engine import Chosen
 from batchyard.wiring.house import Ground, HouseSettings, Rooms, build_rooms, run_duties
 from batchyard.wiring.served import chosen_engine, start_model
@@ -60,6 +61,8 @@ async def _rooms(options: ServeOptions) -> AsyncGenerator[Rooms]:
         fact_steps, blob_steps = ThreadOffload("facts"), ThreadOffload("bytes")
         stack.callback(fact_steps.close)
         stack.callback(blob_steps.close)
+        lanes = Lanes(LANES, "walk")
+        stack.callback(lanes.close)
         store = await sqlite.open(sqlite.Config(path=f"{options.data_folder}/facts.db"), fact_steps)
         stack.push_async_callback(store.close)
         ground = Ground(
@@ -67,6 +70,7 @@ async def _rooms(options: ServeOptions) -> AsyncGenerator[Rooms]:
             blobs=await local.open(local.Config(folder=f"{options.data_folder}/blobs"), LocalDisk(), blob_steps),
             disk=LocalDisk(),
             blob_steps=blob_steps,
+            lanes=lanes,
             clock=SystemClock(),
             random=random.SystemRandom(),
             folder=options.data_folder,

@@ -52,6 +52,7 @@ class Walker:
         yard = Yard(
             store=house.store, blobs=house.blobs, disk=house.disk, clock=house.clock, ids=Ids(Random(5)),
             random=Random(6), models=self.models, engines=self.engines, quota_of=lambda _: Quota(), folder=RUNS,
+            steps=TurnsOffload(),
         )  # fmt: skip
         return batch_parts(yard)
 

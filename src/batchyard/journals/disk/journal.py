@@ -21,15 +21,17 @@ from batchyard.offload import Offload
 _ROOM_BYTES: Final = 2 << 20
 
 
-async def open_journal(disk: Disk, offload: Offload, folder: str, lines: int) -> "DiskJournal":
+async def open_journal(disk: Disk, offload: Offload, folder: str, lines: int, *, made: bool = False) -> "DiskJournal":
     """Open the journal of a plan of `lines` lines, or begin one. Its `close` must be awaited.
+
+    `made` says that the folder is there and its name safe; files of other names may lie in it.
 
     Raises Conflict where it holds results of lines that the plan does not have, and Unavailable where the disk does not
     work.
     """
     slots, files = Slots(lines), SegmentFiles(disk, folder)
     try:
-        recorded = await offload(partial(files.load, slots))
+        recorded = await offload(partial(files.load, slots, made=made))
     except OSError as error:
         files.close()
         raise Unavailable(
