@@ -23,10 +23,11 @@ from batchyard.config import MAX_LINE_BYTES, DispatchSettings, Order
 from batchyard.dialect import LineDialect
 from batchyard.disk import Disk
 from batchyard.domain.access import ProjectId
-from batchyard.domain.batch import Batch, BatchState
+from batchyard.domain.batch import Batch, BatchState, Counts
 from batchyard.domain.errors import Unavailable
 from batchyard.domain.event import EventId, arrival
 from batchyard.domain.file import File
+from batchyard.domain.result import Usage
 from batchyard.journal import Journal
 from batchyard.offload import Offload
 from batchyard.pipeline import folder as folders
@@ -144,9 +145,7 @@ class _BatchWalk:
             return await self._refuse(refused)
         if self._model is None:
             self._model = self._parts.model_of(next(iter(verdict.by_model)))
-        await self._count_lines(verdict)
-        if self._batch.state is BatchState.VALIDATING:
-            await self._move(BatchState.IN_PROGRESS)  # lost to a cancel: then that goes on with the plan
+        await self._begin(verdict)
         return True
 
     async def _validate(self) -> Verdict:
@@ -200,11 +199,16 @@ class _BatchWalk:
     def _heavy(self) -> AbstractAsyncContextManager[object]:
         return nullcontext() if self._small else self._parts.heavy
 
-    async def _count_lines(self, verdict: Verdict) -> None:
-        counts = structs.replace(self._batch.counts, total=verdict.lines)
+    async def _begin(self, verdict: Verdict) -> None:
+        """Say how many lines there are, and that they run."""
+        store, counts = self._parts.store.batches, structs.replace(self._batch.counts, total=verdict.lines)
+        steps: list[Awaitable[bool]] = []
         if counts != self._batch.counts:
-            await self._parts.store.batches.count(self._batch.id, counts, self._batch.usage)
+            steps.append(store.count(self._batch.id, counts, self._batch.usage))
             self._batch = structs.replace(self._batch, counts=counts)
+        if self._batch.state is BatchState.VALIDATING:
+            steps.append(self._move(BatchState.IN_PROGRESS))  # lost to a cancel: then that goes on with the plan
+        await _side_by_side(*steps)
 
     # Dispatch and record
 
@@ -265,17 +269,36 @@ class _BatchWalk:
     # Finalize and publish
 
     async def _end(self, run: Opened) -> None:
-        """Write the result files, and publish them with the end of the batch."""
+        """Write the result files, and publish them with the end of the batch.
+
+        A small batch has them before anybody could see that it is finalized: all that is said of it is one commit.
+        """
         counts, usage = await self._offload(lambda: rest.final_counts(run)), rest.counted(run)[1]
-        await self._parts.store.batches.count(self._batch.id, counts, usage)
-        if self._batch.state is BatchState.IN_PROGRESS:
-            await self._move(BatchState.FINALIZING)  # lost to a cancel: it is finalized all the same
+        if not self._small:
+            await _side_by_side(self._count(counts, usage), self._finalizing())
         written = await self._write(run)
         files = await self._publish(written)
-        if written.usage != usage:
-            await self._parts.store.batches.count(self._batch.id, counts, written.usage)
-        while not await self._close(run, files):  # lost to a cancel, once
-            pass
+        if self._small:
+            await self._end_at_once(run, counts, written.usage, files)
+        elif written.usage != usage:
+            await self._count(counts, written.usage)
+        while not self._batch.state.terminal:  # lost to a cancel, once
+            await self._close(run, files)
+
+    async def _finalizing(self) -> bool:
+        """Lost to a cancel: it is finalized all the same."""
+        return self._batch.state is BatchState.IN_PROGRESS and await self._move(BatchState.FINALIZING)
+
+    async def _end_at_once(self, run: Opened, counts: Counts, usage: Usage, files: ResultFiles) -> None:
+        """The last moves of a batch, begun one after another without waiting. One that loses its state changes
+        nothing, nor do those behind it."""
+        before, steps = self._batch, [self._count(counts, usage)]
+        if before.state is BatchState.IN_PROGRESS:
+            finalizing = self._after(before, BatchState.FINALIZING)
+            closed = self._closed(finalizing, run, files)
+            steps += [self._write_move(before, finalizing), self._write_move(finalizing, closed, *files.all)]
+        await _side_by_side(*steps)
+        await self._look()
 
     async def _write(self, run: Opened) -> Written:
         def on_progress(_: int) -> None:
@@ -306,30 +329,42 @@ class _BatchWalk:
             errors=f"{self._folder}/{ERRORS}" if written.error_bytes else None,
         )
 
-    async def _close(self, run: Opened, files: ResultFiles) -> bool:
-        ids = {
-            "output_file_id": files.output.id if files.output else None,
-            "error_file_id": files.errors.id if files.errors else None,
-        }
-        return await self._move(self._last_state(run), *files.all, **ids)
+    async def _close(self, run: Opened, files: ResultFiles) -> None:
+        before = self._batch
+        await self._moved(before, self._closed(before, run, files), *files.all)
 
-    def _last_state(self, run: Opened) -> BatchState:
-        if self._batch.state is BatchState.CANCELLING:
-            return BatchState.CANCELLED
-        return BatchState.EXPIRED if run.journal.recorded.expired else BatchState.COMPLETED
+    def _closed(self, before: Batch, run: Opened, files: ResultFiles) -> Batch:
+        output, errors = files.output, files.errors
+        return self._after(
+            before,
+            _last_state(before, run),
+            output_file_id=output.id if output else None,
+            error_file_id=errors.id if errors else None,
+        )
 
     # States
 
-    async def _move(self, to: BatchState, *files: File, **facts: object) -> bool:
+    async def _move(self, to: BatchState, **facts: object) -> bool:
         """Bring the batch to its next state; False where somebody else moved it first: it then stands where that is."""
-        after = structs.replace(self._batch.move(to, self._now()), model=self._model, **facts)
-        event = arrival(self._parts.new_event_id(), after)
-        moved = await self._parts.store.batches.move(self._batch.state, after, event, files)
+        return await self._moved(self._batch, self._after(self._batch, to, **facts))
+
+    async def _moved(self, before: Batch, after: Batch, *files: File) -> bool:
+        moved = await self._write_move(before, after, *files)
         if moved:
             self._batch = after
         else:
             await self._look()
         return moved
+
+    async def _write_move(self, before: Batch, after: Batch, *files: File) -> bool:
+        event = arrival(self._parts.new_event_id(), after)
+        return await self._parts.store.batches.move(before.state, after, event, files)
+
+    async def _count(self, counts: Counts, usage: Usage) -> bool:
+        return await self._parts.store.batches.count(self._batch.id, counts, usage)
+
+    def _after(self, before: Batch, to: BatchState, **facts: object) -> Batch:
+        return structs.replace(before.move(to, self._now()), model=self._model, **facts)
 
     async def _look(self) -> None:
         batch = await self._parts.store.batches.get(self._batch.project, self._batch.id)
@@ -339,3 +374,23 @@ class _BatchWalk:
 
     def _now(self) -> int:
         return int(self._parts.clock.now())
+
+
+def _last_state(batch: Batch, run: Opened) -> BatchState:
+    if batch.state is BatchState.CANCELLING:
+        return BatchState.CANCELLED
+    return BatchState.EXPIRED if run.journal.recorded.expired else BatchState.COMPLETED
+
+
+async def _side_by_side(*steps: Awaitable[bool]) -> None:
+    """Begin calls of the store in this order, without waiting for each, so that they may share a commit."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for step in steps:
+                group.create_task(_done(step))
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
+
+
+async def _done(step: Awaitable[bool]) -> bool:
+    return await step

@@ -226,4 +226,4 @@ async def test_run_folders_of_ended_batches_are_removed_and_others_kept() -> Non
         disk.open(f"{RUNS}/batch_old/journal/000001.jsonl", create=True).close()
         disk.open(f"{RUNS}/batch_old/output.jsonl.partial", create=True).close()
         await tidy(walker.parts, TurnsOffload())
-        assert disk.names(RUNS) == [made.id] and disk.names(f"{RUNS}/{made.id}/journal")
+        assert disk.names(RUNS) == [made.id] and disk.names(f"{RUNS}/{made.id}")
