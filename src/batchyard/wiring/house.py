@@ -104,8 +104,9 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
     noticed = NoticedStore(store, calendar.notice)
     files = Files(store, ground.blobs, clock, ids, settings.quota_of, settings.file_rules)
     uploads = Uploads(store, ground.blobs, clock, ids, settings.quota_of, settings.upload_rules, settings.file_rules)
+    access = Access(store, clock, ids)
     house = House(
-        access=Access(store, clock, ids),
+        access=access,
         files=files,
         uploads=uploads,
         batches=Batches(noticed, clock, ids, settings.quota_of, settings.batch_rules),
@@ -124,6 +125,7 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         engines=engines,
         calendar=calendar,
         tidy=lambda: tidy(parts, ground.blob_steps),
+        duties=(access.keep_notes,),
     )
 
 

@@ -4,6 +4,8 @@ import asyncio
 import logging
 import os
 import random
+import resource
+import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -34,6 +36,12 @@ STARTING = "the model is loading"
 STOPPING = "the server is stopping"
 KEY_FILE = "admin.key"
 SWEEP_SECONDS = 60.0
+SWITCH_SECONDS = 0.0005
+"""How long a thread at work may keep the event loop waiting for the interpreter; Python's own choice is ten times that,
+at each of several places of a call."""
+OPEN_FILES = 65_536
+FILES_PER_WALK = 5
+FILES_BESIDE = 512
 
 Say = Callable[[str], None]
 _log = logging.getLogger(__name__)
@@ -45,6 +53,8 @@ async def run_server(options: ServeOptions, stop: asyncio.Event, say: Say) -> No
     `say` gets the lines that a person at the terminal needs: where it serves, the first key, when it is ready.
     """
     check(options)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    _allow_many_files()
     _make_private(options.data_folder)
     with FolderLock(options.data_folder):
         async with _rooms(options) as rooms:
@@ -81,8 +91,24 @@ async def _rooms(options: ServeOptions) -> AsyncGenerator[Rooms]:
 def _house_settings(options: ServeOptions) -> HouseSettings:
     return HouseSettings(
         dispatch=DispatchSettings(request_timeout_seconds=options.request_timeout_seconds),
-        calendar=CalendarSettings(halt_seconds=options.grace_seconds),
+        calendar=CalendarSettings(at_once=_walks_at_once(), halt_seconds=options.grace_seconds),
     )
+
+
+def _allow_many_files() -> None:
+    """Take as many descriptors as the system lets us have: each walk needs a few."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _walks_at_once() -> int:
+    """As many batches as we have descriptors for: once more as many may walk where they only end."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)[0], CalendarSettings().at_once
+    if allowed == resource.RLIM_INFINITY:
+        return most
+    return max(1, min(most, (allowed - FILES_BESIDE) // (2 * FILES_PER_WALK)))
 
 
 def _make_private(folder: str) -> None:
