@@ -1,6 +1,7 @@
 """One server, put together: its data folder, its services, its engine and its doors."""
 
 import asyncio
+import gc
 import logging
 import os
 import random
@@ -169,6 +170,7 @@ async def _open_doors(options: ServeOptions, rooms: Rooms, stop: asyncio.Event, 
 async def _start_models(options: ServeOptions, chosen: Chosen, rooms: Rooms, say: Say) -> None:
     """Start the engine; from then on the server takes work, unless it has been asked to stop meanwhile."""
     started, house = await start_model(options, chosen, rooms), rooms.house
+    gc.freeze()  # what is here now stays: looking through it again and again would hold calls up
     if house.ready == STARTING:
         house.ready = None
         house.metrics.ready.set(1)
