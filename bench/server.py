@@ -9,8 +9,8 @@ beside. The server has the first core, the caller the last one. Told are
 - `dispatch`: the same beside a batch of `--lines` lines, from its creation to its end, and by its states,
 - `upload`: the same while that file arrives,
 - `small`: `--batches` batches of ten lines: processor time, syncs and other calls of the disk for each,
-- `many`: `--many` batches of 100 lines, from five projects, created at once: when each got its first answer and its
-  last, as shares of the time that all of them took.
+- `many`: `--many` batches of 400 lines, of five projects, at once: how long any of them waited for its first answer and
+  between two looks at its progress, as shares of the time that all of them took.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ from bench.served import Caller, Refused, Served, Used, served
 TERMINAL = frozenset({"completed", "failed", "expired", "cancelled"})
 PAUSE_SECONDS = 0.003
 PROJECTS = 5
+CALLERS = 16
 
 
 class Latency(Struct, frozen=True, kw_only=True):
@@ -65,10 +67,10 @@ class Watched(Struct, frozen=True, kw_only=True):
 
 
 class Spread(Struct, frozen=True, kw_only=True):
-    """How many batches at once fared. Shares are of the time from the first creation to the last end.
+    """How many batches at once fared, from the moment that the last of them was there.
 
-    `first_latest` is the share after which every batch had its first answer, `idle_longest` the longest that one showed
-    no progress from its creation to its end, `at_once` how many were in progress at the same moment.
+    `at_once` is how many were in progress at the same moment, `first_latest` the share of `seconds` after which every
+    batch had an answer, `idle_longest` the longest share that one went without showing progress, before its end.
     """
 
     seconds: float
@@ -76,6 +78,7 @@ class Spread(Struct, frozen=True, kw_only=True):
     first_latest: float
     idle_longest: float
     latency: Latency
+    used: Used
 
 
 def latency(seconds: Sequence[float]) -> Latency:
@@ -147,61 +150,61 @@ def beside_an_upload(server: Served, content: bytes) -> Latency:
 
 
 def small_batches(server: Served, batches: int) -> Used:
-    """Ask for batches of ten lines, as many at once as the quota allows, until all have ended."""
-    caller = server.caller()
-    file = caller.upload(ten_lines())
-    before, ids = server.used(), []
+    """Ask for batches of ten lines, from several callers at once, as many as the quota allows, until all have ended."""
+    first = server.caller()
+    file = first.upload(ten_lines())
+    before = server.used()
+    with ThreadPoolExecutor(CALLERS) as callers:
+        list(callers.map(lambda _: _ask_and_wait(server, file, batches // CALLERS), range(CALLERS)))
+    used = server.used().since(before)
+    first.close()
+    return used
+
+
+def _ask_and_wait(server: Served, file: str, batches: int) -> None:
+    caller, ids = server.caller(), list[str]()
     while len(ids) < batches:
         try:
             ids.append(caller.create(file))
         except Refused as refused:
             assert refused.status == 429, refused
-            time.sleep(0.02)
+            time.sleep(0.1)
     for id in reversed(ids):
-        while caller.batch(id)["status"] not in TERMINAL:
-            time.sleep(0.02)
-    used = server.used().since(before)
-    for id in ids[:: max(1, batches // 50)]:
-        assert caller.batch(id)["request_counts"] == {"total": 10, "completed": 10, "failed": 0}
+        while (batch := caller.batch(id))["status"] not in TERMINAL:
+            time.sleep(0.1)
+        assert batch["request_counts"] == {"total": 10, "completed": 10, "failed": 0}, batch
     caller.close()
-    return used
 
 
 def many_at_once(server: Served, batches: int, lines: int) -> Spread:
     """Ask for batches of several projects, all at once, and look at all of them until they have ended."""
     callers = [server.caller(secret) for secret in asyncio.run(_keys(server, PROJECTS))]
-    files = [caller.upload(some_lines(lines)) for caller in callers]
-    made: dict[str, tuple[Caller, float]] = {}
+    content, before = some_lines(lines), server.used()
+    with ThreadPoolExecutor(PROJECTS) as pool:
+        list(pool.map(lambda caller: _ask(caller, content, batches // PROJECTS), callers))
     began = time.perf_counter()
-    for number in range(batches):
-        caller = callers[number % PROJECTS]
-        made[caller.create(files[number % PROJECTS])] = caller, time.perf_counter()
-    moved = {id: at for id, (_, at) in made.items()}
-    done, first = dict.fromkeys(made, 0), dict[str, float]()
-    took: list[float] = []
-    running, idlest, at_once = set(made), 0.0, 0
-    while running:
+    moved, first, ended = dict[str, float](), dict[str, float](), dict[str, float]()
+    done, took, idlest, at_once = dict[str, int](), list[float](), 0.0, 0
+    while len(ended) < batches:
         in_progress = 0
         for caller in callers:
             seconds, page = timed(lambda caller=caller: caller.json("GET", "/v1/batches?limit=100"))
             took.append(seconds)
             now = time.perf_counter()
             for batch in page["data"]:
-                id, counts = batch["id"], batch["request_counts"]
-                if id not in running:
-                    continue
+                id, answered = batch["id"], batch["request_counts"]["completed"]
                 in_progress += batch["status"] == "in_progress"
-                answered = counts["completed"] + counts["failed"]
-                if answered > done[id]:
-                    idlest = max(idlest, now - moved[id])
+                if answered > done.get(id, 0):
+                    if id not in ended:
+                        idlest = max(idlest, now - moved.get(id, began))
                     done[id], moved[id] = answered, now
                     first.setdefault(id, now)
                 if batch["status"] in TERMINAL:
-                    assert batch["status"] == "completed", batch
-                    running.discard(id)
+                    assert batch["status"] == "completed" and answered == lines, batch
+                    ended.setdefault(id, now)
         at_once = max(at_once, in_progress)
-        time.sleep(0.05)
-    total = time.perf_counter() - began
+        time.sleep(0.1)
+    total = max(ended.values()) - began
     for caller in callers:
         caller.close()
     return Spread(
@@ -210,7 +213,14 @@ def many_at_once(server: Served, batches: int, lines: int) -> Spread:
         first_latest=(max(first.values()) - began) / total,
         idle_longest=idlest / total,
         latency=latency(took),
+        used=server.used().since(before),
     )
+
+
+def _ask(caller: Caller, content: bytes, batches: int) -> None:
+    file = caller.upload(content)
+    for _ in range(batches):
+        caller.create(file)
 
 
 async def _keys(server: Served, projects: int) -> list[str]:
@@ -251,7 +261,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=2_000)
     parser.add_argument("--batches", type=int, default=1_000)
     parser.add_argument("--many", type=int, default=500)
-    parser.add_argument("--many-lines", type=int, default=100)
+    parser.add_argument("--many-lines", type=int, default=400)
     parser.add_argument("--folder", help="where the data goes (default: the temporary folder)")
     parser.add_argument("--only", nargs="*", default=["calls", "dispatch", "upload", "small", "many"])
     asked = parser.parse_args()
@@ -287,7 +297,8 @@ def _print(name: str, server: Served, asked: argparse.Namespace) -> None:
             print(
                 f"{asked.many} batches at once: {spread.seconds:.1f} s, at most {spread.at_once} in progress; "
                 f"all had an answer after {spread.first_latest:.0%} of the time, none waited longer than "
-                f"{spread.idle_longest:.0%}\n  lists of 100        {spread.latency}"
+                f"{spread.idle_longest:.0%}; peak {spread.used.peak_bytes / 1e6:.0f} MB\n"
+                f"  lists of 100        {spread.latency}"
             )
         case _:
             raise SystemExit(f"There is no part {name!r}.")

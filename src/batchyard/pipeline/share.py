@@ -54,6 +54,7 @@ class Sharing:
         self._out: Counter[ProjectId] = Counter()  # batches' requests in the engine
         self._waiting: Waiting[Share] = Waiting(LONGEST_WAITING)
         self._let = 0  # in this turn of the loop
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def front(self) -> "Front":
         """The engine for people who wait."""
@@ -83,10 +84,11 @@ class Sharing:
         """Wait for a turn; False where the share was shut first. Who entered must leave."""
         if share.shut:
             return False
+        self._loop = asyncio.get_running_loop()
         if not self._waiting and self._has_room():
             self._admit(share)
             return True
-        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[bool] = self._loop.create_future()
         share.turns.append(turn)
         if len(share.turns) == 1:
             self._waiting.add(share.batch, share)
@@ -116,8 +118,8 @@ class Sharing:
     def _admit(self, share: "Share") -> None:
         self._out[share.batch.project] += 1
         self._let += 1
-        if self._let == 1:
-            asyncio.get_running_loop().call_soon(self._next_turn)
+        if self._let == 1 and self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon(self._next_turn)
 
     def _next_turn(self) -> None:
         """The loop has served everybody else."""
