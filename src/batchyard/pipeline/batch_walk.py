@@ -36,7 +36,7 @@ from batchyard.pipeline.aside import Aside
 from batchyard.pipeline.backlog import Held
 from batchyard.pipeline.dispatch import dispatch
 from batchyard.pipeline.finalize import Written, finalize
-from batchyard.pipeline.folder import PLAN, Folders, Opened
+from batchyard.pipeline.folder import JOURNAL, PLAN, Folders, Opened
 from batchyard.pipeline.leash import REASONS, Leash
 from batchyard.pipeline.publish import Publisher, ResultFiles
 from batchyard.pipeline.refuse import Refused
@@ -120,7 +120,7 @@ class _BatchWalk:
         self._leash = leash
         self._disk: Disk = parts.disk
         self._small = False
-        self._folder = f"{parts.folder}/{batch.id}"
+        self._folder = self._journal_folder = f"{parts.folder}/{batch.id}"
         self._model: str | None = batch.model
 
     async def run(self) -> None:
@@ -185,7 +185,7 @@ class _BatchWalk:
         return False
 
     def _look_at_the_disk(self) -> bool:
-        """See how big the input is, and whether there is a plan. Blocks."""
+        """See how big the input is, and what there is of a plan and a journal. Blocks."""
         disk, blob = self._parts.disk, self._batch.input_blob
         path = self._parts.input_of(blob) if blob is not None else None
         if path is not None and disk.exists(path):
@@ -194,6 +194,8 @@ class _BatchWalk:
             handle.close()
         if self._small:
             self._disk = Aside(disk, f"{self._folder}/{PLAN}")
+        if disk.names(f"{self._folder}/{JOURNAL}"):  # as earlier releases began it
+            self._journal_folder = f"{self._folder}/{JOURNAL}"
         return disk.exists(f"{self._folder}/{PLAN}")
 
     def _heavy(self) -> AbstractAsyncContextManager[object]:
@@ -221,7 +223,7 @@ class _BatchWalk:
             lambda folder, lines: parts.journal(self._offload, folder, lines),
             self._folder,
             path,
-            journal_folder=self._folder,
+            journal_folder=self._journal_folder,
         )
 
     async def _answer(self, run: Opened) -> None:

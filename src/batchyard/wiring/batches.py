@@ -10,9 +10,9 @@ from batchyard.blob import Blobs
 from batchyard.clock import Clock
 from batchyard.config import DispatchSettings
 from batchyard.dialect import LineDialect
-from batchyard.dialects.lines import openai
+from batchyard.dialects.lines import nebius, openai
 from batchyard.disk import Disk
-from batchyard.domain.batch import Batch
+from batchyard.domain.batch import Batch, Form
 from batchyard.domain.errors import Unavailable
 from batchyard.endpoints import ENDPOINTS
 from batchyard.journals.disk import open_journal
@@ -111,15 +111,8 @@ def _dialect_for(models: Models) -> Callable[[Batch], LineDialect]:
 
     def dialect(batch: Batch) -> LineDialect:
         path = canonical(batch.endpoint, batch.form)
-        return openai.open(
-            openai.Config(
-                run_id=batch.id,
-                endpoints={path: ENDPOINTS[path]},
-                models=models.names_for(path)
-                if batch.in_progress_at is None
-                else None,  # else its model was known once
-                batch=True,
-            )
-        )
+        known = models.names_for(path) if batch.model is None else None  # else its model was here when it began
+        lines = nebius if batch.form is Form.NEBIUS else openai
+        return lines.open(openai.Config(run_id=batch.id, endpoints={path: ENDPOINTS[path]}, models=known, batch=True))
 
     return dialect
