@@ -13,12 +13,15 @@ class Aside:
     def __init__(self, disk: Disk, prefix: str) -> None:
         self._disk = disk
         self._prefix = prefix
+        self._folder = prefix.rpartition("/")[0]
+        self._made = False
         self._files: dict[str, bytearray] = {}
 
     def open(self, path: str, *, create: bool = False) -> Handle:
         """As the contract says; what lies on the other disk under such a path is still found there."""
         if path in self._files or (create and path.startswith(self._prefix)):
             return _MemoryHandle(self._files.setdefault(path, bytearray()))
+        self._made |= create
         return self._disk.open(path, create=create)
 
     def exists(self, path: str) -> bool:
@@ -44,8 +47,9 @@ class Aside:
         self._disk.remove_folder(path)
 
     def sync_folder(self, path: str) -> None:
-        """Nothing here changes a folder of the other disk but files of its own paths."""
-        self._disk.sync_folder(path)
+        """Nothing to do for the folder of the files in memory, unless another file was made in it."""
+        if path != self._folder or self._made:
+            self._disk.sync_folder(path)
 
 
 class _MemoryHandle:

@@ -104,3 +104,16 @@ def test_every_line_is_handed_out_until_done_and_no_suspect_ever_has_company(
                 backlog.again(line, again(alone=alone), now + seconds)
     assert finished == set(range(10))
     assert backlog.empty
+
+
+def test_several_backlogs_hold_together_what_they_may_and_each_one_line_at_least() -> None:
+    held = Held(100)
+    busy, other = Backlog(requests(5, size=40), held=held), Backlog(requests(5, size=40), held=held)
+    assert taken(busy.take(0.0)) == taken(other.take(0.0)) == 0
+    assert busy.take(0.0) is None
+    third = Backlog(requests(5, size=40), held=held)
+    assert taken(third.take(0.0)) == 0, "whoever has none gets one"
+    for backlog in (other, third):
+        backlog.close()
+    assert held.bytes == 40
+    assert taken(busy.take(0.0)) == 1
