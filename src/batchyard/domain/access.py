@@ -129,3 +129,7 @@ class Quota(Struct, frozen=True, kw_only=True):
     enqueued_tokens: int | None = None
     models: Mapping[str, ModelLimits] = field(default_factory=dict[str, ModelLimits])
     highest_priority: int = 100
+
+    def limits(self, model: str, otherwise: ModelLimits) -> ModelLimits:
+        """What the project may ask of a model, which allows everyone `otherwise`."""
+        return self.models.get(model, otherwise)

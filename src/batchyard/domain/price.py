@@ -58,7 +58,7 @@ def day_of(at: int) -> int:
 
 
 def nanos_of(amount: str) -> int:
-    """The nanos of an amount in decimal notation, `0.15` or `1.5e-07`. Raises ValueError where there are no such nanos."""
+    """The nanos of an amount in decimal notation, `0.15` or `1.5e-07`. Raises ValueError for anything else."""
     number, _, exponent = amount.strip().lower().partition("e")
     whole, _, fraction = number.partition(".")
     if not (whole + fraction).isascii() or not (whole + fraction).isdigit():

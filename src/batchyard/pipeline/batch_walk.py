@@ -24,9 +24,11 @@ from batchyard.dialect import LineDialect
 from batchyard.disk import Disk
 from batchyard.domain.access import ProjectId
 from batchyard.domain.batch import Batch, BatchState
-from batchyard.domain.errors import Unavailable
+from batchyard.domain.errors import QuotaExceeded, Unavailable
 from batchyard.domain.event import EventId, arrival
 from batchyard.domain.file import File
+from batchyard.domain.price import Price
+from batchyard.domain.result import Usage
 from batchyard.journal import Journal
 from batchyard.offload import Offload
 from batchyard.pipeline import folder as folders
@@ -35,6 +37,7 @@ from batchyard.pipeline.dispatch import dispatch
 from batchyard.pipeline.finalize import Written, finalize
 from batchyard.pipeline.folder import PLAN, Opened
 from batchyard.pipeline.leash import REASONS, Leash
+from batchyard.pipeline.parking import Line, Load, NoRoom, Parking
 from batchyard.pipeline.publish import Publisher, ResultFiles
 from batchyard.pipeline.refuse import Refused
 from batchyard.pipeline.share import Sharing
@@ -42,10 +45,11 @@ from batchyard.pipeline.stop import Stopped
 from batchyard.pipeline.tally import Tally
 from batchyard.pipeline.validate import Verdict, validate
 from batchyard.pipeline.watch import Watch
-from batchyard.store import Store
+from batchyard.store import Store, TokenRoom
 
 OUTPUT = "output.jsonl"
 ERRORS = "errors.jsonl"
+_ANY_ROOM = TokenRoom()
 
 
 class BatchParts(Struct, frozen=True, kw_only=True):
@@ -55,6 +59,9 @@ class BatchParts(Struct, frozen=True, kw_only=True):
     walk's own offload. `dialect` holds lines to their batch's endpoint and models. `model_of` says what a model that
     lines may name is called, `engine_of` who answers for it (raises Unavailable where nobody does now). `input_of` is
     where the bytes of a blob lie. `heavy` bounds how many walks read or write whole files at once.
+
+    `room_of` says how many enqueued tokens a project may have, and of a model. Batches that find none are `parked`, or
+    fail. `price_of` is what a model costs now.
     """
 
     store: Store
@@ -68,6 +75,9 @@ class BatchParts(Struct, frozen=True, kw_only=True):
     engine_of: Callable[[str], Sharing]
     input_of: Callable[[str], str | None]
     max_lines: Callable[[ProjectId], int]
+    room_of: Callable[[ProjectId, str], TokenRoom]
+    price_of: Callable[[str], Price | None]
+    parking: Parking
     new_event_id: Callable[[], EventId]
     random: Random
     heavy: asyncio.Semaphore
@@ -75,13 +85,14 @@ class BatchParts(Struct, frozen=True, kw_only=True):
     max_line_bytes: int = MAX_LINE_BYTES
     dedupe: bool = True
     count_seconds: float = 1.0
+    park: bool = True
 
 
 async def walk_batch(batch: Batch, parts: BatchParts, offload: Offload, leash: Leash) -> None:
     """Walk a batch from where it stands to its end, or until the leash says to leave.
 
-    Raises Unavailable where an engine, the disk or the store cannot serve now: the batch stays as it is, and walking it
-    again later goes on.
+    Raises NoRoom where it was parked, Unavailable where an engine, the disk or the store cannot serve now: the batch
+    stays as it is, and walking it again later goes on.
     """
     try:
         await _BatchWalk(batch, parts, offload, leash).run()
@@ -115,7 +126,9 @@ class _BatchWalk:
 
     async def run(self) -> None:
         await self._look()
-        if not self._batch.state.terminal and await self._plan():
+        planned = not self._batch.state.terminal and await self._plan()
+        self._parts.parking.leave(self._batch)
+        if planned:
             async with self._opened() as run:
                 await self._answer(run)
                 await self._end(run)
@@ -128,14 +141,49 @@ class _BatchWalk:
         if self._batch.in_progress_at is not None and await self._offload(self._has_plan):
             return True
         try:
-            verdict = await self._validate()
+            load = await self._load()
+            self._model = load.model
+            if self._batch.state is BatchState.VALIDATING:
+                await self._begin(load)  # lost to a cancel: then that goes on with the plan
         except Refused as refused:
             return await self._refuse(refused)
-        self._model = self._parts.model_of(next(iter(verdict.by_model)))
-        await self._count_lines(verdict)
-        if self._batch.state is BatchState.VALIDATING:
-            await self._move(BatchState.IN_PROGRESS)  # lost to a cancel: then that goes on with the plan
         return True
+
+    async def _load(self) -> Load:
+        """Plan the batch, and say what it brings. One that was parked has its plan. Raises Refused."""
+        parked = self._parts.parking.load_of(self._batch.id)
+        if parked is not None and await self._offload(self._has_plan):
+            return parked
+        verdict = await self._validate()
+        await self._count_lines(verdict)
+        model = self._parts.model_of(next(iter(verdict.by_model)))
+        return Load(model, verdict.input_tokens + verdict.output_tokens)
+
+    async def _begin(self, load: Load) -> None:
+        """Hold the batch's tokens and let it run, in one. Raises NoRoom where it must wait for them, Refused."""
+        project, parking = self._batch.project, self._parts.parking
+        if self._is_late():
+            await self._move(BatchState.IN_PROGRESS)  # nothing of it will run
+            return None
+        room, seen = self._parts.room_of(project, load.model), parking.news_of(project)
+        line: Line = (project, None if room.project is not None else load.model)
+        if room.most is not None and load.tokens > room.most:
+            raise refuse.too_many_tokens(load.tokens, room.most)
+        if room.most is not None and parking.is_behind(self._batch, line):
+            return await self._park(line, load, seen)
+        try:
+            await self._move(BatchState.IN_PROGRESS, room=room, enqueued_tokens=load.tokens)
+        except QuotaExceeded as error:
+            if not self._parts.park:
+                raise refuse.no_room(error) from None
+            await self._park(line, load, seen)
+
+    async def _park(self, line: Line, load: Load, seen: int) -> None:
+        """Raises NoRoom, but where the batch was cancelled meanwhile: then nobody would call the walk again."""
+        if self._leash.outcome is not None:
+            return await self._look()
+        self._parts.parking.park(self._batch, line, load, seen)
+        raise NoRoom
 
     async def _validate(self) -> Verdict:
         """Check every line and write the plan. Raises Refused where the batch cannot run."""
@@ -205,11 +253,13 @@ class _BatchWalk:
 
     def _heed_the_state(self) -> None:
         """What happened while nobody walked."""
-        deadline = self._batch.deadline_at
         if self._batch.state is BatchState.CANCELLING:
             self._leash.cancel()
-        elif deadline is not None and self._parts.clock.now() >= deadline:
+        elif self._is_late():
             self._leash.expire()
+
+    def _is_late(self) -> bool:
+        return self._batch.deadline_at is not None and self._parts.clock.now() >= self._batch.deadline_at
 
     async def _ask(self, run: Opened) -> None:
         """Ask the engine what is left; what it answered is durable when this returns."""
@@ -237,7 +287,7 @@ class _BatchWalk:
         written = await self._write(run)
         files = await self._publish(written)
         await self._parts.store.batches.count(self._batch.id, counts, written.usage)
-        while not await self._close(run, files):  # lost to a cancel, once
+        while not await self._close(run, files, written.usage):  # lost to a cancel, once
             pass
 
     async def _write(self, run: Opened) -> Written:
@@ -268,12 +318,15 @@ class _BatchWalk:
             errors=f"{self._folder}/{ERRORS}" if written.error_bytes else None,
         )
 
-    async def _close(self, run: Opened, files: ResultFiles) -> bool:
-        ids = {
+    async def _close(self, run: Opened, files: ResultFiles, usage: Usage) -> bool:
+        price = self._parts.price_of(self._model or "")
+        facts = {
             "output_file_id": files.output.id if files.output else None,
             "error_file_id": files.errors.id if files.errors else None,
+            "cost_nanos": price.cost(usage, batch=True) if price else None,
+            "currency": price.currency if price else None,
         }
-        return await self._move(self._last_state(run), *files.all, **ids)
+        return await self._move(self._last_state(run), *files.all, **facts)
 
     def _last_state(self, run: Opened) -> BatchState:
         if self._batch.state is BatchState.CANCELLING:
@@ -282,11 +335,11 @@ class _BatchWalk:
 
     # States
 
-    async def _move(self, to: BatchState, *files: File, **facts: object) -> bool:
+    async def _move(self, to: BatchState, *files: File, room: TokenRoom = _ANY_ROOM, **facts: object) -> bool:
         """Bring the batch to its next state; False where somebody else moved it first: it then stands where that is."""
         after = structs.replace(self._batch.move(to, self._now()), model=self._model, **facts)
         event = arrival(self._parts.new_event_id(), after)
-        moved = await self._parts.store.batches.move(self._batch.state, after, event, files)
+        moved = await self._parts.store.batches.move(self._batch.state, after, event, files, room)
         if moved:
             self._batch = after
         else:

@@ -14,6 +14,7 @@ from batchyard.domain.access import ProjectId
 from batchyard.domain.batch import Batch, BatchId, BatchState
 from batchyard.domain.errors import BatchyardError
 from batchyard.pipeline.leash import Leash
+from batchyard.pipeline.parking import NoRoom, Parking
 from batchyard.pipeline.share import standing_of
 from batchyard.policy.order import first
 from batchyard.store import Store
@@ -50,7 +51,9 @@ class _Waiting(Struct):
 class Calendar:
     """See the module. `notice` may be called at any time, `run` once."""
 
-    def __init__(self, store: Store, clock: Clock, walk: Walk, settings: CalendarSettings) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, walk: Walk, settings: CalendarSettings, parking: Parking | None = None
+    ) -> None:
         self._store = store
         self._clock = clock
         self._walk = walk
@@ -59,6 +62,8 @@ class Calendar:
         self._walking: dict[BatchId, tuple[Batch, Leash]] = {}
         self._stir = asyncio.Event()
         self._looked_at = float("-inf")
+        self._parking = parking or Parking()
+        self._parking.on_news = self._stir.set
 
     def notice(self, batch: Batch) -> None:
         """A batch was added, or a caller has cancelled it."""
@@ -96,6 +101,7 @@ class Calendar:
         if now < self._looked_at + self._settings.look_seconds:
             return
         self._looked_at = now
+        self._parking.tell_all()
         try:
             for batch in await self._store.batches.unended():
                 self.notice(batch)
@@ -110,7 +116,7 @@ class Calendar:
             group.create_task(self._walk_one(waited, leash))
 
     def _next(self, now: float) -> Batch | None:
-        ready = [each.batch for each in self._waiting.values() if each.due <= now]
+        ready = [each.batch for each in self._waiting.values() if each.due <= now and self._may_walk(each.batch)]
         walking, most = len(self._walking), self._settings.at_once
         if not ready or walking >= 2 * most:
             return None
@@ -122,6 +128,9 @@ class Calendar:
     def _first(self, ready: Iterable[Batch], inflight: Counter[ProjectId]) -> Batch:
         now = self._clock.now()
         return first(ready, lambda batch: standing_of(batch, inflight[batch.project], now))
+
+    def _may_walk(self, batch: Batch) -> bool:
+        return self._parking.may_try(batch.id) or self._only_ends(batch)
 
     def _only_ends(self, batch: Batch) -> bool:
         """Whether a batch asks nothing of an engine any more."""
@@ -142,6 +151,9 @@ class Calendar:
         batch, loop = waited.batch, asyncio.get_running_loop()
         try:
             await self._walk(batch, leash)
+            self._parking.tell(batch.project)
+        except NoRoom:
+            self._waiting[batch.id] = _Waiting(batch)
         except Exception as error:
             settings, reason = self._settings, _innermost(error)
             pause = min(settings.pause_seconds * 2.0 ** min(waited.failures, 16), settings.longest_pause_seconds)

@@ -7,7 +7,21 @@ from batchyard.domain.batch import Batch, BatchId, BatchState, Counts
 from batchyard.domain.event import Event
 from batchyard.domain.file import File
 from batchyard.domain.result import Usage
-from batchyard.store import Batches, BatchFilter, Cursor, Events, Files, Keys, Once, Page, Projects, Store, Uploads
+from batchyard.store import (
+    Batches,
+    BatchFilter,
+    Cursor,
+    Events,
+    Files,
+    Keys,
+    Once,
+    Page,
+    Projects,
+    Spending,
+    Store,
+    TokenRoom,
+    Uploads,
+)
 
 Notice = Callable[[Batch], None]
 
@@ -43,6 +57,10 @@ class NoticedStore:
     def events(self) -> Events:
         return self._store.events
 
+    @property
+    def spending(self) -> Spending:
+        return self._store.spending
+
     async def close(self) -> None:
         await self._store.close()
 
@@ -73,8 +91,18 @@ class NoticedBatches:
     async def unended(self) -> Sequence[Batch]:
         return await self._batches.unended()
 
-    async def move(self, before: BatchState, batch: Batch, event: Event, files: Sequence[File] = ()) -> bool:
-        moved = await self._batches.move(before, batch, event, files)
+    async def enqueued(self, project: ProjectId) -> int:
+        return await self._batches.enqueued(project)
+
+    async def move(
+        self,
+        before: BatchState,
+        batch: Batch,
+        event: Event,
+        files: Sequence[File] = (),
+        room: TokenRoom = TokenRoom(),  # noqa: B008 - frozen
+    ) -> bool:
+        moved = await self._batches.move(before, batch, event, files, room)
         if moved:
             self._notice(batch)
         return moved

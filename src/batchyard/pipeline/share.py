@@ -125,7 +125,9 @@ class Sharing:
 def standing_of(batch: Batch, inflight: int, now: float) -> Standing:
     """Where a batch stands whose project has so much under way."""
     return Standing(
+        project=batch.project,
         inflight=inflight,
+        priority=batch.priority,
         slack_seconds=float("inf") if batch.deadline_at is None else batch.deadline_at - now,
         age_seconds=now - batch.created_at,
         id=batch.id,

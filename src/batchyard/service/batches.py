@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from batchyard.clock import Clock
-from batchyard.domain.access import Action, Caller
+from batchyard.domain.access import HIGHEST_PRIORITY, LOWEST_PRIORITY, Action, Caller
 from batchyard.domain.batch import Batch, BatchId, BatchState, Form
 from batchyard.domain.errors import Conflict, Invalid, NotFound
 from batchyard.domain.event import arrival
@@ -28,6 +28,7 @@ class CreateBatch(Struct, frozen=True, kw_only=True):
     completion_window: str | None = None
     metadata: Mapping[str, object] | None = None
     output_expires_after: ExpiresAfter | None = None
+    priority: int | None = None
     form: Form = Form.OPENAI
 
 
@@ -40,6 +41,7 @@ class _Checked(Struct, frozen=True):
     window_seconds: int
     metadata: dict[str, str] | None
     output_expires_after_seconds: int
+    priority: int
     form: Form
 
 
@@ -63,13 +65,12 @@ class Batches:
         a batch is created and fails.
         """
         require(caller, Action.RUN_BATCHES)
-        checked = _check(asked, self._rules)
+        quota = self._quota_of(caller.project)
+        checked = _check(asked, self._rules, min(HIGHEST_PRIORITY.get(caller.role, 0), quota.highest_priority))
         await self._require_input(caller, checked.input_file_id)
         batch = self._new(caller, checked)
         once = checks.once(idempotency_key, checked)
-        return await self._store.batches.add(
-            batch, arrival(self._ids.event(), batch), self._quota_of(caller.project), once
-        )
+        return await self._store.batches.add(batch, arrival(self._ids.event(), batch), quota, once)
 
     async def get(self, caller: Caller, id: str) -> Batch:
         """A batch. Raises NotFound where there is none, or it is another project's."""
@@ -122,6 +123,7 @@ class Batches:
             window_seconds=checked.window_seconds,
             metadata=checked.metadata,
             output_expires_after_seconds=checked.output_expires_after_seconds,
+            priority=checked.priority,
             created_at=at,
             expires_at=expires_at,
             deadline_at=expires_at if expires else None,
@@ -149,7 +151,7 @@ class Batches:
         return int(self._clock.now())
 
 
-def _check(asked: CreateBatch, rules: BatchRules) -> _Checked:
+def _check(asked: CreateBatch, rules: BatchRules, highest_priority: int) -> _Checked:
     """Everything that must be so, in the order in which callers hear of it."""
     input_file_id = checks.required(asked.input_file_id, "input_file_id")
     endpoint = checks.required(asked.endpoint, "endpoint")
@@ -159,6 +161,7 @@ def _check(asked: CreateBatch, rules: BatchRules) -> _Checked:
     checks.one_of(window, rules.windows, "completion_window")
     metadata = checks.metadata(asked.metadata)
     seconds = checks.expiry_seconds(asked.output_expires_after, "output_expires_after")
+    priority = checks.in_range(asked.priority or 0, LOWEST_PRIORITY, highest_priority, "priority")
     return _Checked(
         FileId(input_file_id),
         endpoint,
@@ -166,6 +169,7 @@ def _check(asked: CreateBatch, rules: BatchRules) -> _Checked:
         rules.windows[window],
         metadata,
         DEFAULT_EXPIRY_SECONDS if seconds is None else seconds,
+        priority,
         asked.form,
     )
 

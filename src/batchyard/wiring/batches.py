@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from random import Random
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from batchyard.blob import Blobs
 from batchyard.clock import Clock
@@ -12,21 +12,24 @@ from batchyard.config import DispatchSettings
 from batchyard.dialect import LineDialect
 from batchyard.dialects.lines import openai
 from batchyard.disk import Disk
+from batchyard.domain.access import ProjectId
 from batchyard.domain.batch import Batch
-from batchyard.domain.errors import Unavailable
+from batchyard.domain.errors import NotFound, Unavailable
+from batchyard.domain.price import Price
 from batchyard.endpoints import ENDPOINTS
 from batchyard.journals.disk import open_journal
 from batchyard.offload import ThreadOffload
 from batchyard.pipeline.batch_walk import BatchParts, walk_batch
 from batchyard.pipeline.leash import Leash
+from batchyard.pipeline.parking import Parking
 from batchyard.pipeline.publish import Publisher
 from batchyard.pipeline.share import Sharing
 from batchyard.server.models import Models
 from batchyard.service import rules
 from batchyard.service.batches import canonical
 from batchyard.service.ids import Ids
-from batchyard.service.rules import BatchRules, QuotaOf
-from batchyard.store import Store
+from batchyard.service.rules import BatchRules, QuotaOf, WhenFull
+from batchyard.store import Store, TokenRoom
 
 HEAVY_AT_ONCE = 2
 """How many batches read or write whole files at the same time: more of them would take the processor from the doors."""
@@ -67,6 +70,8 @@ class Yard(Struct, frozen=True, kw_only=True):
     folder: str
     dispatch: DispatchSettings = DispatchSettings()
     count_seconds: float = 1.0
+    parking: Parking = field(default_factory=Parking)
+    when_full: WhenFull = WhenFull.QUEUE
 
 
 def batch_parts(yard: Yard) -> BatchParts:
@@ -83,11 +88,15 @@ def batch_parts(yard: Yard) -> BatchParts:
         engine_of=yard.engines.of,
         input_of=yard.blobs.path,
         max_lines=lambda project: yard.quota_of(project).requests_per_file,
+        room_of=_room_for(yard),
+        price_of=_price_for(yard.models),
+        parking=yard.parking,
         new_event_id=yard.ids.event,
         random=yard.random,
         heavy=asyncio.Semaphore(HEAVY_AT_ONCE),
         dispatch=yard.dispatch,
         count_seconds=yard.count_seconds,
+        park=yard.when_full is WhenFull.QUEUE,
     )
 
 
@@ -98,6 +107,28 @@ async def walk_in_a_thread(parts: BatchParts, batch: Batch, leash: Leash) -> Non
         await walk_batch(batch, parts, offload, leash)
     finally:
         offload.close()
+
+
+def _room_for(yard: Yard) -> Callable[[ProjectId, str], TokenRoom]:
+    """How many tokens batches of a project may hold, and those of a model among them, as it is now."""
+
+    def room(project: ProjectId, model: str) -> TokenRoom:
+        quota = yard.quota_of(project)
+        return TokenRoom(quota.enqueued_tokens, quota.limits(model, yard.models.find(model).limits).enqueued_tokens)
+
+    return room
+
+
+def _price_for(models: Models) -> Callable[[str], Price | None]:
+    """What a model costs now; nothing where it is served no more."""
+
+    def price(model: str) -> Price | None:
+        try:
+            return models.find(model).price
+        except NotFound:
+            return None
+
+    return price
 
 
 def _dialect_for(models: Models) -> Callable[[Batch], LineDialect]:

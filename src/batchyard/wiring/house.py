@@ -16,6 +16,7 @@ from batchyard.offload import Offload
 from batchyard.pipeline.batch_walk import tidy
 from batchyard.pipeline.calendar import Calendar, CalendarSettings
 from batchyard.pipeline.notice import NoticedStore
+from batchyard.pipeline.parking import Parking
 from batchyard.server.house import House, Limits
 from batchyard.server.interactive import Interactive
 from batchyard.server.models import Models
@@ -78,7 +79,7 @@ class Rooms(Struct, frozen=True, kw_only=True):
 def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = None) -> Rooms:
     """All rooms, without models: those come as their engines start. `ready` is why no work is taken yet."""
     store, clock, ids = ground.store, ground.clock, Ids(ground.random)
-    metrics, models, engines = Metrics(), Models(), Engines()
+    metrics, models, engines, parking = Metrics(), Models(), Engines(), Parking()
     parts = batch_parts(
         Yard(
             store=store,
@@ -93,9 +94,11 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
             folder=f"{ground.folder}/{RUNS}",
             dispatch=settings.dispatch,
             count_seconds=settings.count_seconds,
+            parking=parking,
+            when_full=settings.batch_rules.when_full,
         )
     )
-    calendar = Calendar(store, clock, partial(walk_in_a_thread, parts), settings.calendar)
+    calendar = Calendar(store, clock, partial(walk_in_a_thread, parts), settings.calendar, parking)
     noticed = NoticedStore(store, calendar.notice)
     files = Files(store, ground.blobs, clock, ids, settings.quota_of, settings.file_rules)
     uploads = Uploads(store, ground.blobs, clock, ids, settings.quota_of, settings.upload_rules, settings.file_rules)

@@ -7,6 +7,7 @@ from batchyard.stores.sqlite.batches import SqliteBatches, SqliteEvents
 from batchyard.stores.sqlite.database import Database, open_database
 from batchyard.stores.sqlite.files import SqliteFiles
 from batchyard.stores.sqlite.keys import SqliteKeys, SqliteProjects
+from batchyard.stores.sqlite.spending import SqliteSpending
 from batchyard.stores.sqlite.uploads import SqliteUploads
 
 
@@ -31,6 +32,7 @@ class SqliteStore:
         self.uploads = SqliteUploads(database)
         self.batches = SqliteBatches(database)
         self.events = SqliteEvents(database)
+        self.spending = SqliteSpending(database)
 
     async def close(self) -> None:
         await self._database.close()
