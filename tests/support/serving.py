@@ -15,7 +15,8 @@ from batchyard.blobs import local
 from batchyard.clock import Clock, SystemClock
 from batchyard.config import DispatchSettings
 from batchyard.disks.local import LocalDisk
-from batchyard.domain.access import HOME, Caller, Quota, Role
+from batchyard.domain.access import HOME, NO_LIMITS, Caller, ModelLimits, Quota, Role
+from batchyard.domain.price import Price
 from batchyard.engine import Abilities
 from batchyard.engines import echo
 from batchyard.pipeline.calendar import CalendarSettings
@@ -24,6 +25,7 @@ from batchyard.server.app import build_app
 from batchyard.server.house import House, Limits
 from batchyard.server.listen import bind, serve
 from batchyard.server.models import Model
+from batchyard.server.tolls import loop_seconds
 from batchyard.service.rules import BatchRules, FileRules, UploadRules
 from batchyard.stores import sqlite
 from batchyard.wiring.batches import BATCH_RULES
@@ -59,6 +61,9 @@ class Options:
     batch_rules: BatchRules | None = None
     walks: CalendarSettings | None = None
     slots: int | None = None
+    price: Price | None = None
+    model_limits: ModelLimits = NO_LIMITS
+    rate_seconds: Callable[[], float] = loop_seconds
 
 
 @dataclass
@@ -173,13 +178,15 @@ async def _rooms(options: Options, store: sqlite.SqliteStore, folder: str) -> Ro
         folder=folder,
     )  # fmt: skip
     rooms = build_rooms(ground, _settings(options))
+    rooms.house.tolls.seconds = options.rate_seconds
     await rooms.tidy()
     engine = echo.open(echo.Config(script=options.script))
     abilities = Abilities(endpoints=ENDPOINTS, models=frozenset(options.names), slots=options.slots)
     for name in options.names:
         sharing = Sharing(engine, abilities, options.clock)
         rooms.engines.add(name, sharing)
-        rooms.house.models.add(Model(name, sharing.front(), abilities, 1_790_000_000))
+        model = Model(name, sharing.front(), abilities, 1_790_000_000, price=options.price, limits=options.model_limits)
+        rooms.house.models.add(model)
     return rooms
 
 

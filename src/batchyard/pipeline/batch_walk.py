@@ -15,6 +15,7 @@ import math
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from random import Random
+from typing import Any
 
 from msgspec import Struct, structs
 
@@ -213,7 +214,7 @@ class _BatchWalk:
 
     async def _refuse(self, refused: Refused) -> bool:
         """End a batch that cannot run, and say why."""
-        faults = {"errors": refused.errors, "error_count": refused.count}
+        faults: dict[str, Any] = {"errors": refused.errors, "error_count": refused.count}
         if self._batch.in_progress_at is not None:
             raise Unavailable(f"The input of {self._batch.id} is not what it was when the batch began to run.")
         if self._batch.state is BatchState.CANCELLING or not await self._move(BatchState.FAILED, **faults):
@@ -320,7 +321,7 @@ class _BatchWalk:
 
     async def _close(self, run: Opened, files: ResultFiles, usage: Usage) -> bool:
         price = self._parts.price_of(self._model or "")
-        facts = {
+        facts: dict[str, Any] = {
             "output_file_id": files.output.id if files.output else None,
             "error_file_id": files.errors.id if files.errors else None,
             "cost_nanos": price.cost(usage, batch=True) if price else None,

@@ -7,7 +7,7 @@ from starlette.middleware import Middleware
 from batchyard.domain.errors import BatchyardError
 from batchyard.server.house import House
 from batchyard.server.http import health
-from batchyard.server.http.openai import batches, files, inference, models, uploads
+from batchyard.server.http.openai import batches, costs, files, inference, models, uploads
 from batchyard.server.middleware import Threshold
 from batchyard.server.replies import refuse_error, refuse_route
 
@@ -22,6 +22,7 @@ def build_app(house: House) -> Starlette:
             *uploads.ROUTES,
             *models.ROUTES,
             *inference.ROUTES,
+            *costs.ROUTES,
         ],
         middleware=[Middleware(Threshold, house=house)],
         exception_handlers={BatchyardError: refuse_error, HTTPException: refuse_route},

@@ -9,9 +9,11 @@ from starlette.requests import Request
 from batchyard.clock import Clock
 from batchyard.server.interactive import Interactive
 from batchyard.server.models import Models
+from batchyard.server.tolls import Tolls
 from batchyard.service.access import Access
 from batchyard.service.batches import Batches
 from batchyard.service.files import Files
+from batchyard.service.spending import Spending
 from batchyard.service.uploads import Uploads
 from batchyard.telemetry.metrics import Metrics
 
@@ -34,6 +36,8 @@ class House:
     batches: Batches
     models: Models
     interactive: Interactive
+    tolls: Tolls
+    spending: Spending
     metrics: Metrics
     ids: random.Random
     clock: Clock

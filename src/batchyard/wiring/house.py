@@ -20,11 +20,13 @@ from batchyard.pipeline.parking import Parking
 from batchyard.server.house import House, Limits
 from batchyard.server.interactive import Interactive
 from batchyard.server.models import Models
+from batchyard.server.tolls import Tolls
 from batchyard.service.access import Access
 from batchyard.service.batches import Batches
 from batchyard.service.files import Files
 from batchyard.service.ids import Ids
 from batchyard.service.rules import BatchRules, FileRules, QuotaOf, UploadRules
+from batchyard.service.spending import Spending
 from batchyard.service.sweep import Sweep
 from batchyard.service.uploads import Uploads
 from batchyard.store import Store
@@ -99,6 +101,7 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         )
     )
     calendar = Calendar(store, clock, partial(walk_in_a_thread, parts), settings.calendar, parking)
+    spending = Spending(store, clock)
     noticed = NoticedStore(store, calendar.notice)
     files = Files(store, ground.blobs, clock, ids, settings.quota_of, settings.file_rules)
     uploads = Uploads(store, ground.blobs, clock, ids, settings.quota_of, settings.upload_rules, settings.file_rules)
@@ -109,6 +112,8 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         batches=Batches(noticed, clock, ids, settings.quota_of, settings.batch_rules),
         models=models,
         interactive=Interactive(metrics, timeout_seconds=settings.dispatch.request_timeout_seconds),
+        tolls=Tolls(settings.quota_of, spending),
+        spending=spending,
         metrics=metrics,
         ids=ground.random,
         clock=clock,
@@ -122,6 +127,7 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         engines=engines,
         calendar=calendar,
         tidy=lambda: tidy(parts, ground.blob_steps),
+        duties=(spending.keep_flushed,),
     )
 
 

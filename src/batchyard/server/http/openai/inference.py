@@ -27,13 +27,14 @@ def door(endpoint: str) -> Callable[[Request], Awaitable[Response]]:
     """The door of one endpoint, by its canonical path."""
 
     async def infer(request: Request) -> Response:
-        require(await caller_of(request), Action.USE_MODELS)
-        house = house_of(request)
+        caller, house, visit = await caller_of(request), house_of(request), visit_of(request)
+        require(caller, Action.USE_MODELS)
         call = await _read(request, house, endpoint)
         model = _model(house, call.model, endpoint)
         body = call.body if model.asked_as == call.model else wire.named(call.body, model.asked_as)
-        call_id = visit_of(request).id
-        reply = await house.interactive.ask(model, endpoint, body, call_id=call_id, receive=request.receive)
+        toll = house.tolls.enter(caller, model, endpoint, body, visit.headers)
+        reply = await house.interactive.ask(model, endpoint, body, call_id=visit.id, receive=request.receive)
+        toll.pay(reply)
         return _answer(endpoint, call, reply)
 
     return infer
