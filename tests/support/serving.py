@@ -20,6 +20,7 @@ from batchyard.domain.price import Price
 from batchyard.engine import Abilities
 from batchyard.engines import echo
 from batchyard.pipeline.calendar import CalendarSettings
+from batchyard.pipeline.parking import Parking
 from batchyard.pipeline.share import Sharing
 from batchyard.server.app import build_app
 from batchyard.server.house import House, Limits
@@ -72,6 +73,7 @@ class Live:
 
     house: House
     store: sqlite.SqliteStore
+    parking: Parking
     folder: str
     port: int
     secret: str
@@ -160,7 +162,7 @@ async def live(**options: Any) -> AsyncGenerator[Live]:
         first = await house.access.first_admin_key()
         assert first is not None
         sock = bind("127.0.0.1", 0)
-        server = Live(house, store, folder, sock.getsockname()[1], first[1])
+        server = Live(house, store, rooms.parking, folder, sock.getsockname()[1], first[1])
         group = await stack.enter_async_context(asyncio.TaskGroup())
         group.create_task(serve(build_app(house), sock, server.stop, grace_seconds=5))
         duties = group.create_task(run_duties(rooms))

@@ -20,9 +20,10 @@ _Place = tuple[int, int, BatchId]
 
 
 class Load(Struct, frozen=True):
-    """What a batch brings: its model, and how many tokens it will hold, by estimate."""
+    """What a batch brings: its model, its lines, and how many tokens it will hold, by estimate."""
 
     model: str
+    lines: int
     tokens: int
 
 

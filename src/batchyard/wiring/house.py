@@ -74,6 +74,7 @@ class Rooms(Struct, frozen=True, kw_only=True):
     sweep: Sweep
     engines: Engines
     calendar: Calendar
+    parking: Parking
     tidy: Callable[[], Awaitable[None]]
     duties: tuple[Callable[[], Awaitable[None]], ...] = ()
 
@@ -126,6 +127,7 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         sweep=Sweep(store, ground.blobs, clock),
         engines=engines,
         calendar=calendar,
+        parking=parking,
         tidy=lambda: tidy(parts, ground.blob_steps),
         duties=(spending.keep_flushed,),
     )

@@ -5,7 +5,7 @@ from batchyard.domain.batch import Batch
 from batchyard.pipeline.parking import Line, Load, Parking
 from tests.support.tenants import OURS, START, THEIRS, a_batch
 
-LOAD = Load("m", 10)
+LOAD = Load("m", 1, 10)
 
 
 def line_of(project: ProjectId = OURS) -> Line:
