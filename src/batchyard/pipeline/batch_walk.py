@@ -145,7 +145,9 @@ class _BatchWalk:
             load = await self._load()
             self._model = load.model
             if self._batch.state is BatchState.VALIDATING:
-                await self._begin(load)  # lost to a cancel: then that goes on with the plan
+                await self._begin(load)
+            else:
+                await self._count_lines(load.lines)
         except Refused as refused:
             return await self._refuse(refused)
         return True
@@ -156,33 +158,42 @@ class _BatchWalk:
         if parked is not None and await self._offload(self._has_plan):
             return parked
         verdict = await self._validate()
-        await self._count_lines(verdict)
         model = self._parts.model_of(next(iter(verdict.by_model)))
-        return Load(model, verdict.input_tokens + verdict.output_tokens)
+        return Load(model, verdict.lines, verdict.input_tokens + verdict.output_tokens)
 
     async def _begin(self, load: Load) -> None:
         """Hold the batch's tokens and let it run, in one. Raises NoRoom where it must wait for them, Refused."""
-        project, parking = self._batch.project, self._parts.parking
-        if self._is_late():
-            await self._move(BatchState.IN_PROGRESS)  # nothing of it will run
-            return None
-        room, seen = self._parts.room_of(project, load.model), parking.news_of(project)
-        line: Line = (project, None if room.project is not None else load.model)
-        if room.most is not None and load.tokens > room.most:
+        room = TokenRoom() if self._is_late() else self._parts.room_of(self._batch.project, load.model)
+        if room.most is None:
+            await self._run(load, room)
+            return
+        if load.tokens > room.most:
             raise refuse.too_many_tokens(load.tokens, room.most)
-        if room.most is not None and parking.is_behind(self._batch, line):
-            return await self._park(line, load, seen)
+        line: Line = (self._batch.project, None if room.project is not None else load.model)
+        seen = self._parts.parking.news_of(self._batch.project)
+        if self._parts.parking.is_behind(self._batch, line):
+            await self._park(line, load, seen)
+            return
         try:
-            await self._move(BatchState.IN_PROGRESS, room=room, enqueued_tokens=load.tokens)
+            await self._run(load, room)
         except QuotaExceeded as error:
+            await self._count_lines(0)  # nobody sees lines of a batch that does not run
             if not self._parts.park:
                 raise refuse.no_room(error) from None
             await self._park(line, load, seen)
 
+    async def _run(self, load: Load, room: TokenRoom) -> None:
+        """Let the batch run. Lost to a cancel, that goes on with the plan. One that is late holds nothing."""
+        await self._count_lines(load.lines)
+        held = 0 if self._is_late() else load.tokens
+        await self._move(BatchState.IN_PROGRESS, room=room, enqueued_tokens=held)
+
     async def _park(self, line: Line, load: Load, seen: int) -> None:
         """Raises NoRoom, but where the batch was cancelled meanwhile: then nobody would call the walk again."""
         if self._leash.outcome is not None:
-            return await self._look()
+            await self._look()
+            await self._count_lines(load.lines)
+            return
         self._parts.parking.park(self._batch, line, load, seen)
         raise NoRoom
 
@@ -224,8 +235,8 @@ class _BatchWalk:
     def _has_plan(self) -> bool:
         return self._parts.disk.exists(f"{self._folder}/{PLAN}")
 
-    async def _count_lines(self, verdict: Verdict) -> None:
-        counts = structs.replace(self._batch.counts, total=verdict.lines)
+    async def _count_lines(self, lines: int) -> None:
+        counts = structs.replace(self._batch.counts, total=lines)
         await self._parts.store.batches.count(self._batch.id, counts, self._batch.usage)
 
     # Dispatch and record
