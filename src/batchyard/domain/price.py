@@ -15,15 +15,15 @@ DAY_SECONDS = 86_400
 class Price(Struct, frozen=True, kw_only=True):
     """What a million tokens of a model cost, in nanos.
 
-    `cached` is for input tokens that the engine did not compute again, None: as any other input. Batches are given
-    `batch_discount_percent` off.
+    `cached` is for input tokens that the engine did not compute again, None: as any other input. `batch_discount` is
+    the part of it that batches save, in billionths too.
     """
 
     input: int
     output: int = 0
     cached: int | None = None
     currency: str = "USD"
-    batch_discount_percent: int = 50
+    batch_discount: int = NANOS // 2
 
     def cost(self, usage: Usage, *, batch: bool) -> int:
         """What so many tokens cost, in nanos. Rounded once, at the end, half a nano up."""
@@ -33,9 +33,9 @@ class Price(Struct, frozen=True, kw_only=True):
             + cached * (self.input if self.cached is None else self.cached)
             + usage.output_tokens * self.output
         )
-        percent = 100 - self.batch_discount_percent if batch else 100
-        whole = 100 * PRICED_TOKENS
-        return (nanos * percent + whole // 2) // whole
+        part = NANOS - self.batch_discount if batch else NANOS
+        whole = NANOS * PRICED_TOKENS
+        return (nanos * part + whole // 2) // whole
 
 
 class Spent(Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """Money is whole nanos: nothing is lost on the way from a price list to a bill."""
 
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Decimal, localcontext
 
 import pytest
 from hypothesis import given
@@ -11,9 +11,7 @@ from batchyard.domain.result import Usage
 
 tokens = st.integers(0, 10**12)
 nanos = st.integers(0, 10**14)
-prices = st.builds(
-    Price, input=nanos, output=nanos, cached=st.none() | nanos, batch_discount_percent=st.integers(0, 100)
-)
+prices = st.builds(Price, input=nanos, output=nanos, cached=st.none() | nanos, batch_discount=st.integers(0, 10**9))
 
 
 @given(prices, tokens, tokens, tokens, st.booleans())
@@ -21,8 +19,10 @@ def test_a_cost_is_what_decimal_arithmetic_says(price: Price, into: int, out: in
     used = min(cached, into)
     whole = Decimal(into - used) * price.input + Decimal(out) * price.output
     whole += Decimal(used) * (price.input if price.cached is None else price.cached)
-    paid = whole / 1_000_000 * ((100 - price.batch_discount_percent) if batch else 100) / 100
-    assert price.cost(Usage(into, out, cached), batch=batch) == int(paid.quantize(Decimal(1), ROUND_HALF_UP))
+    with localcontext() as context:
+        context.prec = 60
+        paid = whole / 10**15 * ((10**9 - price.batch_discount) if batch else 10**9)
+        assert price.cost(Usage(into, out, cached), batch=batch) == int(paid.quantize(Decimal(1), ROUND_HALF_UP))
 
 
 def test_a_batch_pays_half_where_nothing_else_is_said() -> None:
