@@ -10,10 +10,10 @@ from batchyard.blob import Blobs
 from batchyard.clock import Clock
 from batchyard.config import DispatchSettings
 from batchyard.dialect import LineDialect
-from batchyard.dialects.lines import openai
+from batchyard.dialects.lines import nebius, openai
 from batchyard.disk import Disk
 from batchyard.domain.access import ProjectId
-from batchyard.domain.batch import Batch
+from batchyard.domain.batch import Batch, Form
 from batchyard.domain.errors import NotFound, Unavailable
 from batchyard.domain.price import Price
 from batchyard.endpoints import ENDPOINTS
@@ -136,7 +136,8 @@ def _dialect_for(models: Models) -> Callable[[Batch], LineDialect]:
 
     def dialect(batch: Batch) -> LineDialect:
         path = canonical(batch.endpoint, batch.form)
-        return openai.open(
+        lines = nebius if batch.form is Form.NEBIUS else openai
+        return lines.open(
             openai.Config(run_id=batch.id, endpoints={path: ENDPOINTS[path]}, models=models.names_for(path), batch=True)
         )
 

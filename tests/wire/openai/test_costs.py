@@ -17,7 +17,8 @@ TODAY = day_of(START)
 
 
 async def costs(client: AsyncOpenAI, **asked: Any) -> Any:
-    return await client.admin.organization.usage.costs(**({"start_time": TODAY} | asked))
+    wanted: dict[str, Any] = {"start_time": TODAY} | asked
+    return await client.admin.organization.usage.costs(**wanted)
 
 
 def admin(server: Live, key: str | None = None) -> AsyncOpenAI:

@@ -4,13 +4,13 @@ import json
 from typing import Any
 
 import pytest
-from openai import AsyncOpenAI, RateLimitError
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient, RateLimitError
 
 from batchyard.domain.access import ModelLimits, Quota, Role
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Reply, Usage
 from tests.support.serving import MODEL, live
-from tests.wire.openai.test_walks import WALKS, a_line, create, ended, jsonl
+from tests.wire.openai.test_walks import CHAT, WALKS, a_line, create, ended, jsonl
 
 
 class Seconds:
@@ -37,8 +37,9 @@ def using(tokens: int) -> Any:
 
 
 async def chat(client: AsyncOpenAI, text: str = "hi", model: str = MODEL, **asked: Any) -> Any:
-    raw = client.chat.completions.with_raw_response
-    return (await raw.create(model=model, messages=[{"role": "user", "content": text}], **asked)).headers
+    raw: Any = client.chat.completions.with_raw_response
+    answer = await raw.create(model=model, messages=[{"role": "user", "content": text}], **asked)
+    return answer.headers
 
 
 async def refused(client: AsyncOpenAI, text: str = "hi", **asked: Any) -> RateLimitError:
@@ -63,36 +64,24 @@ async def test_calls_beyond_the_rate_are_refused_until_time_has_passed() -> None
     assert headers["x-ratelimit-remaining-requests"] == "0"
 
 
-async def test_the_client_waits_as_it_is_told_and_is_let_in() -> None:
-    seconds, waits = Seconds(), list[float]()
-    limits = ModelLimits(requests_per_minute=600)
-    async with live(model_limits=limits, rate_seconds=seconds) as server, server.client() as client:
-        patient = client.with_options(max_retries=1)
+async def test_the_client_comes_again_when_it_is_told_and_is_let_in() -> None:
+    seconds, limits, told = Seconds(), ModelLimits(requests_per_minute=600), list[str]()
 
-        async def sleep(wait: float) -> None:
-            waits.append(wait)
-            seconds.now += wait
+    async def hear(response: Any) -> None:
+        if response.status_code == 429:
+            told.append(response.headers["retry-after-ms"])
+            seconds.now += int(told[-1]) / 1000
 
+    async with live(model_limits=limits, rate_seconds=seconds) as server:
+        caller = await server.house.access.authenticate(server.secret)
         for _ in range(600):
-            server.house.tolls.enter(*await some_call(server), {})
-        patient._sleep_for_retry = sleep_for(sleep, patient)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
-        await chat(patient)
-    assert waits == [0.1]
-
-
-async def some_call(server: Any) -> tuple[Any, ...]:
-    caller = await server.house.access.authenticate(server.secret)
-    return caller, server.house.models.find(MODEL), "/v1/chat/completions", b'{"messages":[]}'
-
-
-def sleep_for(sleep: Any, client: Any) -> Any:
-    """What the client does between two tries, with a sleep of our own."""
-
-    async def wait(*, retries_taken: int, max_retries: int, options: Any, response: Any) -> None:
-        headers = response.headers if response is not None else None
-        await sleep(client._calculate_retry_timeout(max_retries - retries_taken, options, headers))
-
-    return wait
+            server.house.tolls.enter(caller, server.house.models.find(MODEL), CHAT, b"{}", {})
+        async with DefaultAsyncHttpxClient(event_hooks={"response": [hear]}) as transport:
+            client = AsyncOpenAI(
+                base_url=f"{server.url}/v1", api_key=server.secret, http_client=transport, max_retries=1
+            )
+            await chat(client)
+    assert told == ["100"]
 
 
 async def test_tokens_are_estimated_before_and_counted_after() -> None:
