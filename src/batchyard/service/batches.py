@@ -80,8 +80,8 @@ class Batches:
         once = checks.once(idempotency_key, checked)
         return await self._store.batches.add(batch, arrival(self._ids.event(), batch), quota, once)
 
-    async def enqueued(self, caller: Caller, batch: Batch) -> Enqueued | None:
-        """What the project holds of its enqueued tokens, with an estimate for a batch that was not read yet.
+    async def enqueued(self, caller: Caller, input_file_id: str) -> Enqueued | None:
+        """What the project holds of its enqueued tokens, with an estimate for an input that was not read yet.
 
         None where the project has no such quota.
         """
@@ -89,7 +89,7 @@ class Batches:
         if most is None:
             return None
         held = await self._store.batches.enqueued(caller.project)
-        file = await self._store.files.get(caller.project, batch.input_file_id, self._now())
+        file = await self._store.files.get(caller.project, FileId(input_file_id), self._now())
         return Enqueued(held + ((file.bytes + 3) // 4 if file else 0), most)
 
     async def get(self, caller: Caller, id: str) -> Batch:

@@ -353,3 +353,19 @@ async def test_a_batch_remembers_the_key_that_made_it(house: House) -> None:
 
 def test_every_state_has_a_path() -> None:
     assert PATHS.keys() == set(BatchState)
+
+
+async def test_what_is_enqueued_says_nothing_of_other_projects() -> None:
+    quota = Quota(enqueued_tokens=100)
+    house = await open_house(Rules(quotas={OURS: quota, THEIRS: quota}))
+    file, theirs = await house.a_file(), await house.a_file(caller=THEM)
+    batch = await house.batches.create(THEM, asked(theirs.id))
+    running = changed(batch.move(BatchState.IN_PROGRESS, START), enqueued_tokens=40)
+    assert await house.store.batches.move(batch.state, running, an_event(running))
+    mine = await house.batches.enqueued(US, file.id)
+    assert mine is not None and (mine.tokens, mine.most) == ((file.bytes + 3) // 4, 100)
+    for unknown in (theirs.id, "file-none"):
+        found = await house.batches.enqueued(US, unknown)
+        assert found is not None and found.tokens == 0
+    others = await house.batches.enqueued(THEM, theirs.id)
+    assert others is not None and others.tokens == 40 + (theirs.bytes + 3) // 4

@@ -92,6 +92,7 @@ CALLS: dict[str, list[Call]] = {
         lambda h, c, ids: h.batches.create(c, changed(_create(ids), metadata={}), idempotency_key=ids["idempotency"]),
         lambda h, c, ids: h.batches.create(c, changed(_create(ids), input_file_id=ids["gone file"])),
     ],
+    "Batches.enqueued": [lambda h, c, ids: h.batches.enqueued(c, ids["file"])],
     "Batches.get": [
         lambda h, c, ids: h.batches.get(c, ids["batch"]),
         lambda h, c, ids: h.batches.get(c, ids["ended batch"]),

@@ -26,7 +26,7 @@ async def create_batch(request: Request) -> Response:
     if form is not Form.AZURE:
         return reply(batch_object(batch))
     response = reply(batch_object(batch), 201)
-    enqueued = await house_of(request).batches.enqueued(caller, batch)
+    enqueued = await house_of(request).batches.enqueued(caller, batch.input_file_id)
     if enqueued is not None:
         response.headers["deployment-enqueued-tokens"] = str(enqueued.tokens)
         response.headers["deployment-maximum-enqueued-tokens"] = str(enqueued.most)
