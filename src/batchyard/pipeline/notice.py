@@ -21,6 +21,7 @@ from batchyard.store import (
     Store,
     TokenRoom,
     Uploads,
+    Webhooks,
 )
 
 Notice = Callable[[Batch], None]
@@ -60,6 +61,10 @@ class NoticedStore:
     @property
     def spending(self) -> Spending:
         return self._store.spending
+
+    @property
+    def webhooks(self) -> Webhooks:
+        return self._store.webhooks
 
     async def close(self) -> None:
         await self._store.close()

@@ -15,6 +15,7 @@ from batchyard.service.batches import Batches
 from batchyard.service.files import Files
 from batchyard.service.spending import Spending
 from batchyard.service.uploads import Uploads
+from batchyard.service.webhooks import Webhooks
 from batchyard.telemetry.metrics import Metrics
 
 
@@ -34,6 +35,7 @@ class House:
     files: Files
     uploads: Uploads
     batches: Batches
+    webhooks: Webhooks
     models: Models
     interactive: Interactive
     tolls: Tolls

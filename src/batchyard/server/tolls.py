@@ -5,7 +5,7 @@ Batches pass no toll: their tokens are held and charged by the store.
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -45,9 +45,11 @@ class Toll:
     tokens: int
     headers: dict[str, str]
 
-    def pay(self, reply: Reply) -> None:
-        """The call was answered: correct what was estimated, and charge what was used."""
+    async def paid(self, answer: Awaitable[Reply]) -> Reply:
+        """The call's answer, once it was paid: what was estimated is corrected, and what was used is charged."""
+        reply = await answer
         self.tolls.settle(self, reply)
+        return reply
 
 
 class Tolls:
@@ -80,7 +82,7 @@ class Tolls:
         return Toll(self, caller, model, amounts.get(TOKENS, 0), told)
 
     def settle(self, toll: Toll, reply: Reply) -> None:
-        """See `Toll.pay`. An engine that counts nothing is believed only when it answered nothing."""
+        """See `Toll.paid`. An engine that counts nothing is believed only when it answered nothing."""
         answered = isinstance(reply, Answer) and reply.ok
         used = reply.usage.input_tokens + reply.usage.output_tokens if isinstance(reply, Answer) else 0
         bucket = self._buckets.get((toll.caller.project, toll.model.name, TOKENS))

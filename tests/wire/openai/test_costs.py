@@ -90,6 +90,17 @@ async def test_the_days_costs_are_those_of_calls_and_batches() -> None:
     assert bucket.results[0].amount.currency == "usd"
 
 
+async def test_a_streamed_answer_is_charged_as_a_whole_one_is() -> None:
+    async with live(price=PRICE, clock=FakeClock()) as server, server.client() as client, admin(server) as operator:
+        usage = (await chat(client, "some words")).usage
+        ((whole,),) = values(await costs(operator))
+        message: Any = {"role": "user", "content": "some words"}
+        async for _ in await client.chat.completions.create(model=MODEL, messages=[message], stream=True):
+            pass
+        assert values(await costs(operator)) == [[pytest.approx(2 * whole)]]
+    assert whole == PRICE.cost(Usage(usage.prompt_tokens, usage.completion_tokens), batch=False) / 1e9 > 0
+
+
 async def test_costs_are_read_page_by_page() -> None:
     clock = FakeClock()
     async with live(price=PRICE, clock=clock) as server, server.client() as client, admin(server) as operator:

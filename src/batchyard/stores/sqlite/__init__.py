@@ -9,6 +9,7 @@ from batchyard.stores.sqlite.files import SqliteFiles
 from batchyard.stores.sqlite.keys import SqliteKeys, SqliteProjects
 from batchyard.stores.sqlite.spending import SqliteSpending
 from batchyard.stores.sqlite.uploads import SqliteUploads
+from batchyard.stores.sqlite.webhooks import SqliteWebhooks
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -33,6 +34,7 @@ class SqliteStore:
         self.batches = SqliteBatches(database)
         self.events = SqliteEvents(database)
         self.spending = SqliteSpending(database)
+        self.webhooks = SqliteWebhooks(database)
 
     async def close(self) -> None:
         await self._database.close()

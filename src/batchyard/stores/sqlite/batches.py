@@ -17,6 +17,7 @@ from batchyard.stores.sqlite.files import add_file
 from batchyard.stores.sqlite.limits import made_before, remember, require_token_room
 from batchyard.stores.sqlite.paging import page
 from batchyard.stores.sqlite.spending import add_spent
+from batchyard.stores.sqlite.webhooks import enqueue
 
 _JSON = ("metadata", "counts", "usage", "errors")
 """Columns that hold a value as JSON."""
@@ -84,6 +85,9 @@ class SqliteEvents:
         rows = await self._database.read(lambda t: t.rows("events/after", number=number, limit=limit, project=project))
         return [(row["number"], msgspec.convert(row, Event)) for row in rows]
 
+    async def forget(self, before: int) -> int:
+        return await self._database.write(lambda t: t.run("events/forget", before=before))
+
 
 def _add_once(t: Transaction, batch: Batch, event: Event, quota: Quota, once: Once | None) -> Batch:
     made = made_before(t, batch.project, "batches", once)
@@ -93,9 +97,14 @@ def _add_once(t: Transaction, batch: Batch, event: Event, quota: Quota, once: On
     input_file = t.row("files/get", project=batch.project, id=batch.input_file_id, at=batch.created_at)
     batch = msgspec.structs.replace(batch, input_blob=input_file["blob"] if input_file else None)
     t.run("batches/add", **_values(batch))
-    t.run("events/add", **msgspec.structs.asdict(event))
+    _add_event(t, event)
     remember(t, batch.project, "batches", once, batch.id)
     return batch
+
+
+def _add_event(t: Transaction, event: Event) -> None:
+    t.run("events/add", **msgspec.structs.asdict(event))
+    enqueue(t, event)
 
 
 def _require_room(t: Transaction, project: ProjectId, quota: Quota) -> None:
@@ -122,7 +131,7 @@ def _move(
     for file in files:
         add_file(t, file, None)
     t.run("batches/move", before=before, ended=batch.state.terminal, **_values(batch))
-    t.run("events/add", **msgspec.structs.asdict(event))
+    _add_event(t, event)
     return True
 
 
