@@ -18,6 +18,7 @@ from batchyard.pipeline.parking import NoRoom, Parking
 from batchyard.pipeline.share import standing_of
 from batchyard.policy.order import first
 from batchyard.store import Store
+from batchyard.telemetry import logs
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +65,11 @@ class Calendar:
         self._looked_at = float("-inf")
         self._parking = parking or Parking()
         self._parking.on_news = self._stir.set
+
+    @property
+    def waiting(self) -> list[Batch]:
+        """Those that do not walk now."""
+        return [each.batch for each in self._waiting.values()]
 
     def notice(self, batch: Batch) -> None:
         """A batch was added, or a caller has cancelled it."""
@@ -150,7 +156,8 @@ class Calendar:
         """One walk. Whatever stops it is said once, and the batch walks again later: an outage costs only time."""
         batch, loop = waited.batch, asyncio.get_running_loop()
         try:
-            await self._walk(batch, leash)
+            with logs.about(batch_id=batch.id, project=batch.project):
+                await self._walk(batch, leash)
             self._parking.tell(batch.project)
         except NoRoom:
             self._waiting[batch.id] = _Waiting(batch)

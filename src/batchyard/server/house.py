@@ -12,7 +12,9 @@ from batchyard.server.models import Models
 from batchyard.server.tolls import Tolls
 from batchyard.service.access import Access
 from batchyard.service.batches import Batches
+from batchyard.service.feed import Feed
 from batchyard.service.files import Files
+from batchyard.service.results import Results
 from batchyard.service.spending import Spending
 from batchyard.service.uploads import Uploads
 from batchyard.service.webhooks import Webhooks
@@ -35,6 +37,8 @@ class House:
     files: Files
     uploads: Uploads
     batches: Batches
+    results: Results
+    feed: Feed
     webhooks: Webhooks
     models: Models
     interactive: Interactive
