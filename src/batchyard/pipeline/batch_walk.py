@@ -34,6 +34,7 @@ from batchyard.pipeline import folder as folders
 from batchyard.pipeline import refuse, rest
 from batchyard.pipeline.aside import Aside
 from batchyard.pipeline.backlog import Held
+from batchyard.pipeline.beat import Beat
 from batchyard.pipeline.dispatch import dispatch
 from batchyard.pipeline.finalize import Written, finalize
 from batchyard.pipeline.folder import JOURNAL, PLAN, Folders, Opened
@@ -61,7 +62,7 @@ class BatchParts(Struct, frozen=True, kw_only=True):
     of lines, with the walk's own offload. `dialect` holds lines to their batch's endpoint and models. `model_of` says
     what a model that lines may name is called, `engine_of` who answers for it (raises Unavailable where nobody does
     now). `input_of` is where the bytes of a blob lie. `heavy` bounds how many walks read or write whole big files at
-    once, `held` what all of them hold in memory.
+    once, `held` what all of them hold in memory, and `beat` lets them share syncs.
     """
 
     store: Store
@@ -80,6 +81,7 @@ class BatchParts(Struct, frozen=True, kw_only=True):
     random: Random
     heavy: asyncio.Semaphore
     held: Held
+    beat: Beat
     dispatch: DispatchSettings = DispatchSettings()
     max_line_bytes: int = MAX_LINE_BYTES
     dedupe: bool = True
@@ -93,7 +95,8 @@ async def walk_batch(batch: Batch, parts: BatchParts, offload: Offload, leash: L
     again later goes on.
     """
     try:
-        await _BatchWalk(batch, parts, offload, leash).run()
+        with parts.beat.walking():
+            await _BatchWalk(batch, parts, offload, leash).run()
     except OSError as error:
         raise Unavailable(
             f"The disk failed under {parts.folder}/{batch.id}: {error.strerror or error}.",
@@ -159,6 +162,7 @@ class _BatchWalk:
             if self._batch.in_progress_at is None:  # else it was let in when more were allowed
                 refuse.too_many(lines, most)
 
+        await parts.beat.wait()
         await parts.folders.make(self._batch.id)
         async with self._heavy():
             verdict = await self._offload(
@@ -203,6 +207,7 @@ class _BatchWalk:
 
     async def _begin(self, verdict: Verdict) -> None:
         """Say how many lines there are, and that they run."""
+        await self._parts.beat.wait()
         store, counts = self._parts.store.batches, structs.replace(self._batch.counts, total=verdict.lines)
         steps: list[Awaitable[bool]] = []
         if counts != self._batch.counts:
@@ -294,6 +299,7 @@ class _BatchWalk:
     async def _end_at_once(self, run: Opened, counts: Counts, usage: Usage, files: ResultFiles) -> None:
         """The last moves of a batch, begun one after another without waiting. One that loses its state changes
         nothing, nor do those behind it."""
+        await self._parts.beat.wait()
         before, steps = self._batch, [self._count(counts, usage)]
         if before.state is BatchState.IN_PROGRESS:
             finalizing = self._after(before, BatchState.FINALIZING)
