@@ -44,15 +44,21 @@ from batchyard.pipeline.refuse import Refused
 from batchyard.pipeline.share import Sharing
 from batchyard.pipeline.stop import Stopped
 from batchyard.pipeline.tally import Tally
+from batchyard.pipeline.underway import Underway, Walking
 from batchyard.pipeline.validate import Verdict, validate
 from batchyard.pipeline.watch import Watch
 from batchyard.store import Store
+from batchyard.telemetry import traces
 
 SMALL_BYTES = 256 << 10
 """An input of up to so many bytes is small: its plan is made again after a crash rather than kept on the disk, and
 nothing about it is heavy."""
 OUTPUT = "output.jsonl"
 ERRORS = "errors.jsonl"
+
+
+def ignore(*_: object) -> None:
+    """Nobody wants to know."""
 
 
 class BatchParts(Struct, frozen=True, kw_only=True):
@@ -62,7 +68,9 @@ class BatchParts(Struct, frozen=True, kw_only=True):
     of lines, with the walk's own offload. `dialect` holds lines to their batch's endpoint and models. `model_of` says
     what a model that lines may name is called, `engine_of` who answers for it (raises Unavailable where nobody does
     now). `input_of` is where the bytes of a blob lie. `heavy` bounds how many walks read or write whole big files at
-    once, `held` what all of them hold in memory, and `beat` lets them share syncs.
+    once, `held` what all of them hold in memory, and `beat` lets them share syncs. `underway` shows the results so far
+    to whoever looks. `moved` hears of every state that a walk brings a batch to, `counted` of new counts: the batch
+    before and after; both are durable by then. `retried` hears how many requests of a model were asked again.
     """
 
     store: Store
@@ -82,6 +90,10 @@ class BatchParts(Struct, frozen=True, kw_only=True):
     heavy: asyncio.Semaphore
     held: Held
     beat: Beat
+    underway: Underway
+    moved: Callable[[Batch], None] = ignore
+    counted: Callable[[Batch, Batch], None] = ignore
+    retried: Callable[[str, int], None] = ignore
     dispatch: DispatchSettings = DispatchSettings()
     max_line_bytes: int = MAX_LINE_BYTES
     dedupe: bool = True
@@ -95,7 +107,10 @@ async def walk_batch(batch: Batch, parts: BatchParts, offload: Offload, leash: L
     again later goes on.
     """
     try:
-        with parts.beat.walking():
+        with (
+            parts.beat.walking(),
+            traces.span("batch.walk", batch_id=batch.id, endpoint=batch.endpoint, state=str(batch.state)),
+        ):
             await _BatchWalk(batch, parts, offload, leash).run()
     except OSError as error:
         raise Unavailable(
@@ -131,8 +146,9 @@ class _BatchWalk:
         self._dialect = self._parts.dialect(self._batch)
         if not self._batch.state.terminal and await self._plan():
             async with self._opened() as run:
-                await self._answer(run)
-                await self._end(run)
+                with self._parts.underway.shown(self._batch.id, self._walking(run)):
+                    await self._answer(run)
+                    await self._end(run)
         await self._offload(lambda: folders.remove(self._parts.disk, self._folder))
 
     # Validate and plan
@@ -143,7 +159,8 @@ class _BatchWalk:
         if self._batch.in_progress_at is not None and has_plan:
             return True
         try:
-            verdict = await self._validate()
+            with traces.span("batch.validate"):
+                verdict = await self._validate()
         except Refused as refused:
             return await self._refuse(refused)
         if self._model is None:
@@ -208,11 +225,8 @@ class _BatchWalk:
     async def _begin(self, verdict: Verdict) -> None:
         """Say how many lines there are, and that they run."""
         await self._parts.beat.wait()
-        store, counts = self._parts.store.batches, structs.replace(self._batch.counts, total=verdict.lines)
-        steps: list[Awaitable[bool]] = []
-        if counts != self._batch.counts:
-            steps.append(store.count(self._batch.id, counts, self._batch.usage))
-            self._batch = structs.replace(self._batch, counts=counts)
+        counts = structs.replace(self._batch.counts, total=verdict.lines)
+        steps: list[Awaitable[object]] = [self._count(counts, self._batch.usage)]
         if self._batch.state is BatchState.VALIDATING:
             steps.append(self._move(BatchState.IN_PROGRESS))  # lost to a cancel: then that goes on with the plan
         await _side_by_side(*steps)
@@ -231,11 +245,18 @@ class _BatchWalk:
             journal_folder=self._journal_folder,
         )
 
+    def _walking(self, run: Opened) -> Walking:
+        """What those need who look at the results so far."""
+        path = self._parts.input_of(self._batch.input_blob or "")
+        assert path is not None
+        return Walking(self._folder, path, self._dialect, run.journal, self._disk)
+
     async def _answer(self, run: Opened) -> None:
         """Bring every line to a result in the journal. Raises Stopped where the walk was told to leave before that."""
         self._heed_the_state()
         if rest.is_left(run) and self._leash.outcome is None:
-            await self._ask(run)
+            with traces.span("batch.dispatch", model=self._batch.model, lines=run.plan.lines):
+                await self._ask(run)
         if rest.is_left(run):
             if self._leash.outcome is None:
                 assert self._leash.halted, "lines are left for no reason"
@@ -255,22 +276,27 @@ class _BatchWalk:
         parts, settings = self._parts, self._parts.dispatch
         share = parts.engine_of(self._batch.model or "").share(self._batch, settings.request_timeout_seconds)
         settings = structs.replace(settings, request_timeout_seconds=math.inf)  # the share keeps the time
-        watch = Watch(self._batch, parts.store, parts.clock, self._leash, share, parts.count_seconds)
+        watch = Watch(self._batch, self._count, parts.clock, self._leash, share, parts.count_seconds)
         requests, abilities = rest.requests(run, self._dialect), await share.start()
-        async with asyncio.TaskGroup() as group:
-            watching = group.create_task(watch.run(run))
-            await dispatch(
-                requests,
-                share,
-                abilities,
-                run.journal,
-                settings,
-                Tally(),
-                self._leash.stop,
-                random=parts.random,
-                held=parts.held,
-            )
-            watching.cancel()
+        tally, model = Tally(), self._batch.model or ""
+        try:
+            with parts.underway.asked(self._batch.id, model, tally):
+                async with asyncio.TaskGroup() as group:
+                    watching = group.create_task(watch.run(run))
+                    await dispatch(
+                        requests,
+                        share,
+                        abilities,
+                        run.journal,
+                        settings,
+                        tally,
+                        self._leash.stop,
+                        random=parts.random,
+                        held=parts.held,
+                    )
+                    watching.cancel()
+        finally:
+            parts.retried(model, tally.retries)
         await run.journal.flush()
 
     # Finalize and publish
@@ -280,27 +306,31 @@ class _BatchWalk:
 
         A small batch has them before anybody could see that it is finalized: all that is said of it is one commit.
         """
-        counts, usage = await self._offload(lambda: rest.final_counts(run)), rest.counted(run)[1]
+        counts = await self._offload(lambda: rest.final_counts(run))
         if not self._small:
-            await _side_by_side(self._count(counts, usage), self._finalizing())
-        written = await self._write(run)
-        files = await self._publish(written)
+            await _side_by_side(self._count(counts, rest.counted(run)[1]), self._finalizing())
+        with traces.span("batch.finalize", lines=counts.total):
+            written = await self._write(run)
+        with traces.span("batch.publish"):
+            files = await self._publish(written)
         if self._small:
             await self._end_at_once(run, counts, written.usage, files)
-        elif written.usage != usage:
+        else:
             await self._count(counts, written.usage)
         while not self._batch.state.terminal:  # lost to a cancel, once
             await self._close(run, files)
 
-    async def _finalizing(self) -> bool:
+    async def _finalizing(self) -> None:
         """Lost to a cancel: it is finalized all the same."""
-        return self._batch.state is BatchState.IN_PROGRESS and await self._move(BatchState.FINALIZING)
+        if self._batch.state is BatchState.IN_PROGRESS:
+            await self._move(BatchState.FINALIZING)
 
     async def _end_at_once(self, run: Opened, counts: Counts, usage: Usage, files: ResultFiles) -> None:
         """The last moves of a batch, begun one after another without waiting. One that loses its state changes
         nothing, nor do those behind it."""
         await self._parts.beat.wait()
-        before, steps = self._batch, [self._count(counts, usage)]
+        before = self._batch
+        steps: list[Awaitable[object]] = [self._count(counts, usage)]
         if before.state is BatchState.IN_PROGRESS:
             finalizing = self._after(before, BatchState.FINALIZING)
             closed = self._closed(finalizing, run, files)
@@ -359,20 +389,29 @@ class _BatchWalk:
     async def _moved(self, before: Batch, after: Batch, *files: File) -> bool:
         moved = await self._write_move(before, after, *files)
         if moved:
-            self._batch = after
+            self._batch = structs.replace(after, counts=self._batch.counts, usage=self._batch.usage)
         else:
             await self._look()
         return moved
 
     async def _write_move(self, before: Batch, after: Batch, *files: File) -> bool:
         event = arrival(self._parts.new_event_id(), after)
-        return await self._parts.store.batches.move(before.state, after, event, files)
-
-    async def _count(self, counts: Counts, usage: Usage) -> bool:
-        return await self._parts.store.batches.count(self._batch.id, counts, usage)
+        moved = await self._parts.store.batches.move(before.state, after, event, files)
+        if moved:
+            self._parts.moved(after)
+        return moved
 
     def _after(self, before: Batch, to: BatchState, **facts: object) -> Batch:
         return structs.replace(before.move(to, self._now()), model=self._model, **facts)
+
+    async def _count(self, counts: Counts, usage: Usage) -> None:
+        """Write how far the batch is, where that is news."""
+        before = self._batch
+        if (counts, usage) == (before.counts, before.usage):
+            return
+        if await self._parts.store.batches.count(before.id, counts, usage):
+            self._batch = structs.replace(self._batch, counts=counts, usage=usage)
+            self._parts.counted(before, self._batch)
 
     async def _look(self) -> None:
         batch = await self._parts.store.batches.get(self._batch.project, self._batch.id)
@@ -390,7 +429,7 @@ def _last_state(batch: Batch, run: Opened) -> BatchState:
     return BatchState.EXPIRED if run.journal.recorded.expired else BatchState.COMPLETED
 
 
-async def _side_by_side(*steps: Awaitable[bool]) -> None:
+async def _side_by_side(*steps: Awaitable[object]) -> None:
     """Begin calls of the store in this order, without waiting for each, so that they may share a commit."""
     try:
         async with asyncio.TaskGroup() as group:
@@ -400,5 +439,5 @@ async def _side_by_side(*steps: Awaitable[bool]) -> None:
         raise group.exceptions[0] from None
 
 
-async def _done(step: Awaitable[bool]) -> bool:
-    return await step
+async def _done(step: Awaitable[object]) -> None:
+    await step

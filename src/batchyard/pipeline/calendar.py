@@ -17,6 +17,7 @@ from batchyard.domain.errors import BatchyardError
 from batchyard.pipeline.leash import Leash
 from batchyard.pipeline.waiting import Waiting
 from batchyard.store import Store
+from batchyard.telemetry import logs
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +71,11 @@ class Calendar:
         self._walking: dict[BatchId, tuple[Batch, Leash]] = {}
         self._stir = asyncio.Event()
         self._looked_at = float("-inf")
+
+    @property
+    def waiting(self) -> list[Batch]:
+        """Those that do not walk now."""
+        return [each.batch for each in self._turns.values()]
 
     def notice(self, batch: Batch) -> None:
         """A batch was added, or a caller has cancelled it."""
@@ -186,7 +192,8 @@ class Calendar:
         """One walk. Whatever stops it is said once, and the batch walks again later: an outage costs only time."""
         batch = turn.batch
         try:
-            await self._walk(batch, leash)
+            with logs.about(batch_id=batch.id, project=batch.project):
+                await self._walk(batch, leash)
         except Exception as error:
             self._put_off(turn, _innermost(error))
         finally:

@@ -22,6 +22,7 @@ from batchyard.domain.result import Failure, Fault, Reply
 from batchyard.engine import Abilities, Engine, Say, stream
 from batchyard.pipeline.waiting import Waiting
 from batchyard.policy.retry import REQUEST_TIMEOUT
+from batchyard.telemetry import traces
 
 STOPPED = Failure("stopped", "The batch was stopped before this request was sent.", Fault.CANCELLED)
 
@@ -55,6 +56,16 @@ class Sharing:
         self._waiting: Waiting[Share] = Waiting(LONGEST_WAITING)
         self._let = 0  # in this turn of the loop
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def inflight(self) -> int:
+        """Batches' requests in the engine."""
+        return self._out.total()
+
+    @property
+    def waiting(self) -> int:
+        """Batches' requests that wait for a turn."""
+        return sum(len(share.turns) for share in self._waiting)
 
     def front(self) -> "Front":
         """The engine for people who wait."""
@@ -153,7 +164,8 @@ class Front:
     async def infer(self, request: Request) -> Reply:
         self._sharing.ask()
         try:
-            return await self._sharing.engine.infer(request)
+            with traces.request(request.model, request.endpoint, sampled=False):
+                return await self._sharing.engine.infer(request)
         finally:
             self._sharing.answered()
 
@@ -192,7 +204,8 @@ class Share:
             return STOPPED
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                return await self._sharing.engine.infer(self._sharing.named(request))
+                with traces.request(request.model, request.endpoint, sampled=True):
+                    return await self._sharing.engine.infer(self._sharing.named(request))
         except TimeoutError:
             return Failure(REQUEST_TIMEOUT, f"No answer within {self._timeout_seconds:g} seconds.", Fault.LOST)
         finally:

@@ -4,8 +4,9 @@ Within a project the order does not change while its batches wait: time passes f
 own in a heap, and only the first of each are compared.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
+from itertools import chain
 from typing import Generic, TypeVar
 
 from batchyard.domain.access import ProjectId
@@ -39,6 +40,10 @@ class Waiting(Generic[T]):
 
     def __len__(self) -> int:
         return sum(len(project.things) for project in self._projects.values())
+
+    def __iter__(self) -> Iterator[T]:
+        """All, in no order that means anything."""
+        return chain.from_iterable(project.things.values() for project in self._projects.values())
 
     def __contains__(self, batch: Batch) -> bool:
         project = self._projects.get(batch.project)

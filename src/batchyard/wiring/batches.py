@@ -1,7 +1,7 @@
 """Batches of a server, put together: what they are walked with, and the calendar that walks them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 
 from msgspec import Struct
@@ -18,12 +18,13 @@ from batchyard.endpoints import ENDPOINTS
 from batchyard.journals.disk import open_journal
 from batchyard.offload import Lanes, Offload
 from batchyard.pipeline.backlog import Held
-from batchyard.pipeline.batch_walk import BatchParts, walk_batch
+from batchyard.pipeline.batch_walk import BatchParts, ignore, walk_batch
 from batchyard.pipeline.beat import Beat
 from batchyard.pipeline.folder import Folders
 from batchyard.pipeline.leash import Leash
 from batchyard.pipeline.publish import Publisher
 from batchyard.pipeline.share import Sharing
+from batchyard.pipeline.underway import Underway
 from batchyard.server.models import Models
 from batchyard.service import rules
 from batchyard.service.batches import canonical
@@ -48,6 +49,11 @@ class Engines:
 
     def __init__(self) -> None:
         self._sharings: dict[str, Sharing] = {}
+
+    @property
+    def sharings(self) -> Mapping[str, Sharing]:
+        """All, by model."""
+        return self._sharings
 
     def add(self, model: str, sharing: Sharing) -> None:
         self._sharings[model] = sharing
@@ -74,6 +80,11 @@ class Yard(Struct, frozen=True, kw_only=True):
     quota_of: QuotaOf
     folder: str
     steps: Offload
+    underway: Underway
+    moved: Callable[[Batch], None] = ignore
+    counted: Callable[[Batch, Batch], None] = ignore
+    retried: Callable[[str, int], None] = ignore
+    on_commit: Callable[[float], None] = ignore
     dispatch: DispatchSettings = DispatchSettings()
     count_seconds: float = 1.0
 
@@ -87,7 +98,9 @@ def batch_parts(yard: Yard) -> BatchParts:
         folder=yard.folder,
         folders=Folders(yard.disk, yard.folder, yard.steps),
         publisher=Publisher(yard.blobs, yard.ids.file),
-        journal=lambda offload, folder, lines: open_journal(yard.disk, offload, folder, lines, made=True),
+        journal=lambda offload, folder, lines: open_journal(
+            yard.disk, offload, folder, lines, yard.on_commit, made=True
+        ),
         dialect=_dialect_for(yard.models),
         model_of=lambda name: yard.models.find(name).name,
         engine_of=yard.engines.of,
@@ -98,6 +111,10 @@ def batch_parts(yard: Yard) -> BatchParts:
         heavy=asyncio.Semaphore(HEAVY_AT_ONCE),
         held=Held(HELD_BYTES),
         beat=Beat(),
+        underway=yard.underway,
+        moved=yard.moved,
+        counted=yard.counted,
+        retried=yard.retried,
         dispatch=yard.dispatch,
         count_seconds=yard.count_seconds,
     )
