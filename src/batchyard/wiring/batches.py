@@ -21,6 +21,7 @@ from batchyard.journals.disk import open_journal
 from batchyard.offload import Lanes, Offload
 from batchyard.pipeline.backlog import Held
 from batchyard.pipeline.batch_walk import BatchParts, ignore, walk_batch
+from batchyard.pipeline.beat import Beat
 from batchyard.pipeline.folder import Folders
 from batchyard.pipeline.leash import Leash
 from batchyard.pipeline.parking import Parking
@@ -117,6 +118,7 @@ def batch_parts(yard: Yard) -> BatchParts:
         random=yard.random,
         heavy=asyncio.Semaphore(HEAVY_AT_ONCE),
         held=Held(HELD_BYTES),
+        beat=Beat(),
         underway=yard.underway,
         moved=yard.moved,
         counted=yard.counted,
