@@ -33,6 +33,8 @@ STARTING = "the model is loading"
 STOPPING = "the server is stopping"
 KEY_FILE = "admin.key"
 SWEEP_SECONDS = 60.0
+LANES = 4
+"""How many streams of files are written or read at the same moment; more of them take turns."""
 
 Say = Callable[[str], None]
 _log = logging.getLogger(__name__)
@@ -62,9 +64,13 @@ async def _rooms(options: ServeOptions) -> AsyncGenerator[Rooms]:
         stack.callback(blob_steps.close)
         store = await sqlite.open(sqlite.Config(path=f"{options.data_folder}/facts.db"), fact_steps)
         stack.push_async_callback(store.close)
+        lanes = [ThreadOffload(f"bytes-{number}") for number in range(LANES)]
+        for lane in lanes:
+            stack.callback(lane.close)
+        blobs = local.Config(folder=f"{options.data_folder}/blobs")
         ground = Ground(
             store=store,
-            blobs=await local.open(local.Config(folder=f"{options.data_folder}/blobs"), LocalDisk(), blob_steps),
+            blobs=await local.open(blobs, LocalDisk(), blob_steps, lanes=lanes),
             disk=LocalDisk(),
             blob_steps=blob_steps,
             clock=SystemClock(),
