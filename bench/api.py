@@ -389,7 +389,9 @@ def report(measured: Measured) -> str:
         f"{step.children_cpu:>11.2f}{step.calls:>8}{step.p50_ms:>8.2f}{step.p99_ms:>8.2f}{step.max_ms:>8.1f}"
         for step in measured.steps.values()
     ]
-    rows.append(f"create {measured.create_seconds * 1e3:.0f} ms, in progress after {measured.in_progress_seconds:.2f} s")
+    rows.append(
+        f"create {measured.create_seconds * 1e3:.0f} ms, in progress after {measured.in_progress_seconds:.2f} s"
+    )
     if measured.listening_seconds is not None:
         rows.append(
             f"after kill -9: listening after {measured.listening_seconds:.2f} s, "

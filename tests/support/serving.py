@@ -151,6 +151,7 @@ async def live(**options: Any) -> AsyncGenerator[Live]:
         stack.push_async_callback(store.close)
         made = Options(**options)
         rooms = await _rooms(made, store, folder)
+        stack.push_async_callback(rooms.close)
         house = rooms.house
         first = await house.access.first_admin_key()
         assert first is not None

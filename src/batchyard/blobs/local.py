@@ -193,7 +193,7 @@ class LocalWriter:
 
     def _begin_writing(self) -> None:
         pieces, self._gathered, self._gathered_bytes = self._gathered, [], 0
-        self._writing = asyncio.create_task(_outcome(self._lane, partial(self._write, pieces)))
+        self._writing = asyncio.get_running_loop().create_task(_outcome(self._lane, partial(self._write, pieces)))
 
     async def _settle_writing(self) -> None:
         await _settled(self._writing)
@@ -208,7 +208,7 @@ class LocalWriter:
             return
         await self._settle_syncing()  # the disk sets the pace: at most two such lots are not safe
         self._synced = self._written
-        self._syncing = asyncio.create_task(_outcome(self._syncs, self._open().sync))
+        self._syncing = asyncio.get_running_loop().create_task(_outcome(self._syncs, self._open().sync))
 
     def _write(self, pieces: list[bytes]) -> None:
         """Hash and write. Blocks, for the most part without keeping other threads from running."""

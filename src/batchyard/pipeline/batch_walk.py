@@ -19,7 +19,7 @@ from random import Random
 from msgspec import Struct, structs
 
 from batchyard.clock import Clock
-from batchyard.config import MAX_LINE_BYTES, DispatchSettings, Order
+from batchyard.config import MAX_LINE_BYTES, DispatchSettings
 from batchyard.dialect import LineDialect
 from batchyard.disk import Disk
 from batchyard.domain.access import ProjectId
@@ -32,15 +32,17 @@ from batchyard.offload import Offload
 from batchyard.pipeline import folder as folders
 from batchyard.pipeline import refuse, rest
 from batchyard.pipeline.dispatch import dispatch
-from batchyard.pipeline.finalize import Written, finalize
+from batchyard.pipeline.examine import Taking, nothing_examined
+from batchyard.pipeline.finalize import Written
 from batchyard.pipeline.folder import PLAN, Opened
+from batchyard.pipeline.heavy import Check, Heavy, Terms, Writing
 from batchyard.pipeline.leash import REASONS, Leash
 from batchyard.pipeline.publish import Publisher, ResultFiles
 from batchyard.pipeline.refuse import Refused
 from batchyard.pipeline.share import Sharing
 from batchyard.pipeline.stop import Stopped
 from batchyard.pipeline.tally import Tally
-from batchyard.pipeline.validate import Verdict, validate
+from batchyard.pipeline.validate import Verdict
 from batchyard.pipeline.watch import Watch
 from batchyard.store import Store
 
@@ -54,7 +56,8 @@ class BatchParts(Struct, frozen=True, kw_only=True):
     `folder` holds a run folder for each batch. `journal` opens the one in a folder, for a number of lines, with the
     walk's own offload. `dialect` holds lines to their batch's endpoint and models. `model_of` says what a model that
     lines may name is called, `engine_of` who answers for it (raises Unavailable where nobody does now). `input_of` is
-    where the bytes of a blob lie. `heavy` bounds how many walks read or write whole files at once.
+    where the bytes of a blob lie. `terms` is what a batch's lines are held to, `heavy` carries out what reads or writes
+    whole files, `examined` hands over what was found out while the input arrived.
     """
 
     store: Store
@@ -70,7 +73,9 @@ class BatchParts(Struct, frozen=True, kw_only=True):
     max_lines: Callable[[ProjectId], int]
     new_event_id: Callable[[], EventId]
     random: Random
-    heavy: asyncio.Semaphore
+    terms: Callable[[Batch], Terms]
+    heavy: Heavy
+    examined: Taking = nothing_examined
     dispatch: DispatchSettings = DispatchSettings()
     max_line_bytes: int = MAX_LINE_BYTES
     dedupe: bool = True
@@ -147,19 +152,19 @@ class _BatchWalk:
                 raise Stopped
             refuse.too_many(lines, most)
 
-        async with parts.heavy:
-            await self._offload(lambda: folders.make_folder(parts.disk, self._folder))
-            verdict = await self._offload(
-                lambda: validate(
-                    parts.disk,
-                    path,
-                    f"{self._folder}/{PLAN}",
-                    self._dialect,
-                    dedupe=parts.dedupe,
-                    max_line_bytes=parts.max_line_bytes,
-                    on_progress=on_progress,
-                )
-            )
+        await self._offload(lambda: folders.make_folder(parts.disk, self._folder))
+        check = Check(
+            input_path=path,
+            plan_path=f"{self._folder}/{PLAN}",
+            run_id=self._batch.id,
+            terms=parts.terms(self._batch),
+            dialect=self._dialect,
+            dedupe=parts.dedupe,
+            max_line_bytes=parts.max_line_bytes,
+        )
+        verdict = await parts.examined(self._batch.input_blob or "", check.terms, check.plan_path, on_progress)
+        if verdict is None:
+            verdict = await parts.heavy.validate(check, self._offload, on_progress)
         refuse.bad_lines(verdict)
         return verdict
 
@@ -245,20 +250,19 @@ class _BatchWalk:
             if self._leash.halted:
                 raise Stopped
 
-        async with self._parts.heavy:
-            return await self._offload(
-                lambda: finalize(
-                    self._parts.disk,
-                    run.plan,
-                    run.reader,
-                    run.journal,
-                    self._dialect,
-                    output=f"{self._folder}/{OUTPUT}",
-                    errors=f"{self._folder}/{ERRORS}",
-                    order=Order.INPUT,
-                    on_progress=on_progress,
-                )
-            )
+        parts, path = self._parts, self._parts.input_of(self._batch.input_blob or "")
+        assert path is not None
+        writing = Writing(
+            folder=self._folder,
+            input_path=path,
+            output=f"{self._folder}/{OUTPUT}",
+            errors=f"{self._folder}/{ERRORS}",
+            run_id=self._batch.id,
+            terms=parts.terms(self._batch),
+            dialect=self._dialect,
+            run=run,
+        )
+        return await parts.heavy.finalize(writing, self._offload, on_progress)
 
     async def _publish(self, written: Written) -> ResultFiles:
         return await self._parts.publisher.publish(

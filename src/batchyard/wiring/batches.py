@@ -1,6 +1,5 @@
 """Batches of a server, put together: what they are walked with, and the calendar that walks them."""
 
-import asyncio
 from collections.abc import Callable
 from random import Random
 
@@ -9,15 +8,15 @@ from msgspec import Struct
 from batchyard.blob import Blobs
 from batchyard.clock import Clock
 from batchyard.config import DispatchSettings
-from batchyard.dialect import LineDialect
-from batchyard.dialects.lines import openai
 from batchyard.disk import Disk
-from batchyard.domain.batch import Batch
+from batchyard.domain.batch import Batch, Form
 from batchyard.domain.errors import Unavailable
 from batchyard.endpoints import ENDPOINTS
 from batchyard.journals.disk import open_journal
 from batchyard.offload import ThreadOffload
 from batchyard.pipeline.batch_walk import BatchParts, walk_batch
+from batchyard.pipeline.examine import Taking, nothing_examined
+from batchyard.pipeline.heavy import Heavy, InThreads, Terms
 from batchyard.pipeline.leash import Leash
 from batchyard.pipeline.publish import Publisher
 from batchyard.pipeline.share import Sharing
@@ -27,6 +26,7 @@ from batchyard.service.batches import canonical
 from batchyard.service.ids import Ids
 from batchyard.service.rules import BatchRules, QuotaOf
 from batchyard.store import Store
+from batchyard.wiring.lines import line_dialect
 
 HEAVY_AT_ONCE = 2
 """How many batches read or write whole files at the same time: more of them would take the processor from the doors."""
@@ -53,7 +53,7 @@ class Engines:
 
 
 class Yard(Struct, frozen=True, kw_only=True):
-    """What batches need of a server."""
+    """What batches need of a server. Without `heavy`, everything is done in the threads of walks."""
 
     store: Store
     blobs: Blobs
@@ -65,12 +65,15 @@ class Yard(Struct, frozen=True, kw_only=True):
     engines: Engines
     quota_of: QuotaOf
     folder: str
+    heavy: Heavy | None = None
+    examined: Taking = nothing_examined
     dispatch: DispatchSettings = DispatchSettings()
     count_seconds: float = 1.0
 
 
 def batch_parts(yard: Yard) -> BatchParts:
     """What every batch of a server is walked with."""
+    terms = _terms_for(yard.models)
     return BatchParts(
         store=yard.store,
         disk=yard.disk,
@@ -78,14 +81,16 @@ def batch_parts(yard: Yard) -> BatchParts:
         folder=yard.folder,
         publisher=Publisher(yard.blobs, yard.ids.file),
         journal=lambda offload, folder, lines: open_journal(yard.disk, offload, folder, lines),
-        dialect=_dialect_for(yard.models),
+        dialect=lambda batch: line_dialect(batch.id, terms(batch)),
         model_of=lambda name: yard.models.find(name).name,
         engine_of=yard.engines.of,
         input_of=yard.blobs.path,
         max_lines=lambda project: yard.quota_of(project).requests_per_file,
         new_event_id=yard.ids.event,
         random=yard.random,
-        heavy=asyncio.Semaphore(HEAVY_AT_ONCE),
+        terms=terms,
+        heavy=yard.heavy or InThreads(yard.disk, HEAVY_AT_ONCE),
+        examined=yard.examined,
         dispatch=yard.dispatch,
         count_seconds=yard.count_seconds,
     )
@@ -100,13 +105,17 @@ async def walk_in_a_thread(parts: BatchParts, batch: Batch, leash: Leash) -> Non
         offload.close()
 
 
-def _dialect_for(models: Models) -> Callable[[Batch], LineDialect]:
-    """The line dialect that holds each batch's lines to its endpoint, and to the models that serve it."""
+def _terms_for(models: Models) -> Callable[[Batch], Terms]:
+    """What each batch's lines are held to: its endpoint, and the models that serve it now."""
 
-    def dialect(batch: Batch) -> LineDialect:
+    def terms(batch: Batch) -> Terms:
         path = canonical(batch.endpoint, batch.form)
-        return openai.open(
-            openai.Config(run_id=batch.id, endpoints={path: ENDPOINTS[path]}, models=models.names_for(path), batch=True)
-        )
+        return Terms(path, models.names_for(path))
 
-    return dialect
+    return terms
+
+
+def terms_of_url(url: str, models: Models) -> Terms | None:
+    """What a batch's lines would be held to whose first line names this URL; None where there is no such batch."""
+    path = canonical(url, Form.AZURE)
+    return Terms(path, models.names_for(path)) if path in BATCH_RULES.endpoints else None

@@ -15,6 +15,8 @@ from batchyard.domain.access import ProjectId, Quota
 from batchyard.offload import Offload
 from batchyard.pipeline.batch_walk import tidy
 from batchyard.pipeline.calendar import Calendar, CalendarSettings
+from batchyard.pipeline.examine import Examinations
+from batchyard.pipeline.heavy import InThreads
 from batchyard.pipeline.notice import NoticedStore
 from batchyard.server.house import House, Limits
 from batchyard.server.interactive import Interactive
@@ -28,9 +30,20 @@ from batchyard.service.sweep import Sweep
 from batchyard.service.uploads import Uploads
 from batchyard.store import Store
 from batchyard.telemetry.metrics import Metrics
-from batchyard.wiring.batches import BATCH_RULES, Engines, Yard, batch_parts, walk_in_a_thread
+from batchyard.wiring.batches import (
+    BATCH_RULES,
+    HEAVY_AT_ONCE,
+    Engines,
+    Yard,
+    batch_parts,
+    terms_of_url,
+    walk_in_a_thread,
+)
+from batchyard.wiring.heavy.processes import Processes
+from batchyard.wiring.heavy.steps import InProcesses
 
 RUNS = "runs"
+EXAMINED = "examined"
 
 
 def same_quota(project: ProjectId) -> Quota:
@@ -64,7 +77,7 @@ class HouseSettings(Struct, frozen=True, kw_only=True):
 
 
 class Rooms(Struct, frozen=True, kw_only=True):
-    """What one server consists of. `duties` run beside the doors until they are cancelled."""
+    """What one server consists of. `duties` run beside the doors until they are cancelled; `close` comes last."""
 
     house: House
     store: Store
@@ -72,6 +85,7 @@ class Rooms(Struct, frozen=True, kw_only=True):
     engines: Engines
     calendar: Calendar
     tidy: Callable[[], Awaitable[None]]
+    close: Callable[[], Awaitable[None]]
     duties: tuple[Callable[[], Awaitable[None]], ...] = ()
 
 
@@ -79,6 +93,16 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
     """All rooms, without models: those come as their engines start. `ready` is why no work is taken yet."""
     store, clock, ids = ground.store, ground.clock, Ids(ground.random)
     metrics, models, engines = Metrics(), Models(), Engines()
+    processes = Processes(HEAVY_AT_ONCE)
+    heavy = InProcesses(InThreads(ground.disk, HEAVY_AT_ONCE), processes)
+    examinations = Examinations(
+        ground.disk,
+        ground.blob_steps,
+        f"{ground.folder}/{EXAMINED}",
+        heavy.examine,
+        partial(terms_of_url, models=models),
+        ground.blobs.path,
+    )
     parts = batch_parts(
         Yard(
             store=store,
@@ -91,14 +115,30 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
             engines=engines,
             quota_of=settings.quota_of,
             folder=f"{ground.folder}/{RUNS}",
+            heavy=heavy,
+            examined=examinations.take,
             dispatch=settings.dispatch,
             count_seconds=settings.count_seconds,
         )
     )
     calendar = Calendar(store, clock, partial(walk_in_a_thread, parts), settings.calendar)
     noticed = NoticedStore(store, calendar.notice)
-    files = Files(store, ground.blobs, clock, ids, settings.quota_of, settings.file_rules)
-    uploads = Uploads(store, ground.blobs, clock, ids, settings.quota_of, settings.upload_rules, settings.file_rules)
+    files = Files(store, ground.blobs, clock, ids, settings.quota_of, settings.file_rules, examinations)
+    uploads = Uploads(
+        store,
+        ground.blobs,
+        clock,
+        ids,
+        settings.quota_of,
+        settings.upload_rules,
+        settings.file_rules,
+        examinations,
+    )
+
+    async def make_ready() -> None:
+        await tidy(parts, ground.blob_steps)
+        await examinations.clear()
+
     house = House(
         access=Access(store, clock, ids),
         files=files,
@@ -118,7 +158,9 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         sweep=Sweep(store, ground.blobs, clock),
         engines=engines,
         calendar=calendar,
-        tidy=lambda: tidy(parts, ground.blob_steps),
+        tidy=make_ready,
+        close=processes.close,
+        duties=(examinations.run,),
     )
 
 

@@ -77,7 +77,9 @@ async def _rooms(options: ServeOptions) -> AsyncGenerator[Rooms]:
             random=random.SystemRandom(),
             folder=options.data_folder,
         )
-        yield build_rooms(ground, _house_settings(options), ready=STARTING)
+        rooms = build_rooms(ground, _house_settings(options), ready=STARTING)
+        stack.push_async_callback(rooms.close)
+        yield rooms
 
 
 def _house_settings(options: ServeOptions) -> HouseSettings:
