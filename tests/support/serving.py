@@ -59,6 +59,7 @@ class Options:
     batch_rules: BatchRules | None = None
     walks: CalendarSettings | None = None
     slots: int | None = None
+    heavy_bytes: int | None = None
 
 
 @dataclass
@@ -185,7 +186,9 @@ async def _rooms(options: Options, store: sqlite.SqliteStore, folder: str) -> Ro
 
 
 def _settings(options: Options) -> HouseSettings:
+    heavy = {} if options.heavy_bytes is None else {"heavy_bytes": options.heavy_bytes}
     return HouseSettings(
+        **heavy,
         quota_of=lambda _: options.quota,
         file_rules=options.file_rules or FileRules(),
         upload_rules=options.upload_rules or UploadRules(),

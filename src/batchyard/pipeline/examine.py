@@ -21,7 +21,6 @@ from batchyard.pipeline.validate import OnProgress, Verdict
 
 _log = logging.getLogger(__name__)
 
-SMALLEST_BYTES = 4 << 20
 MOST_KEPT = 64
 TIDY_SECONDS = 60.0
 
@@ -107,7 +106,7 @@ class Examinations:
         examine: Examine,
         terms_of: Callable[[str], Terms | None],
         path_of: Callable[[str], str | None],
-        smallest_bytes: int = SMALLEST_BYTES,
+        smallest_bytes: int,
     ) -> None:
         self._disk = disk
         self._offload = offload

@@ -39,8 +39,7 @@ from batchyard.wiring.batches import (
     terms_of_url,
     walk_in_a_thread,
 )
-from batchyard.wiring.heavy.processes import Processes
-from batchyard.wiring.heavy.steps import InProcesses
+from batchyard.wiring.heavy.steps import HEAVY_BYTES, InProcesses
 
 RUNS = "runs"
 EXAMINED = "examined"
@@ -64,7 +63,7 @@ class Ground(Struct, frozen=True, kw_only=True):
 
 
 class HouseSettings(Struct, frozen=True, kw_only=True):
-    """What the rooms are told."""
+    """What the rooms are told. Steps of inputs from `heavy_bytes` on go to processes of their own."""
 
     quota_of: QuotaOf = same_quota
     file_rules: FileRules = FileRules()
@@ -74,6 +73,7 @@ class HouseSettings(Struct, frozen=True, kw_only=True):
     calendar: CalendarSettings = CalendarSettings()
     dispatch: DispatchSettings = DispatchSettings()
     count_seconds: float = 1.0
+    heavy_bytes: int = HEAVY_BYTES
 
 
 class Rooms(Struct, frozen=True, kw_only=True):
@@ -93,8 +93,7 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
     """All rooms, without models: those come as their engines start. `ready` is why no work is taken yet."""
     store, clock, ids = ground.store, ground.clock, Ids(ground.random)
     metrics, models, engines = Metrics(), Models(), Engines()
-    processes = Processes(HEAVY_AT_ONCE)
-    heavy = InProcesses(InThreads(ground.disk, HEAVY_AT_ONCE), processes)
+    heavy = InProcesses(InThreads(ground.disk, HEAVY_AT_ONCE), HEAVY_AT_ONCE, settings.heavy_bytes)
     examinations = Examinations(
         ground.disk,
         ground.blob_steps,
@@ -102,6 +101,7 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         heavy.examine,
         partial(terms_of_url, models=models),
         ground.blobs.path,
+        settings.heavy_bytes,
     )
     parts = batch_parts(
         Yard(
@@ -159,7 +159,7 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         engines=engines,
         calendar=calendar,
         tidy=make_ready,
-        close=processes.close,
+        close=heavy.close,
         duties=(examinations.run,),
     )
 

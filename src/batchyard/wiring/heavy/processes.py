@@ -30,6 +30,7 @@ class Process:
         self._step: asyncio.Future[bytes] | None = None
         self._on_progress: OnProgress | None = None
         self._objection: BaseException | None = None
+        self._killed = False
 
     @classmethod
     async def start(cls) -> "Process":
@@ -49,13 +50,16 @@ class Process:
         return 0 if self._child is None else self._child.pid
 
     @property
-    def gone(self) -> bool:
-        return self._child is None or self._child.gone
+    def usable(self) -> bool:
+        """Whether it can do another step."""
+        return self._child is not None and not self._child.gone and not self._killed
 
-    async def carry_out(self, kind: Kind, step: msgspec.Struct, on_progress: OnProgress) -> bytes:
+    async def carry_out(
+        self, kind: Kind, step: msgspec.Struct, on_progress: OnProgress, on_begin: Callable[[], None] | None = None
+    ) -> bytes:
         """Have a step done; its result as bytes. Raises what it raised, what `on_progress` raised, and Died.
 
-        A caller that is cancelled ends the process with the step.
+        `tell` reaches it from `on_begin` on. A caller that is cancelled ends the process with the step.
         """
         assert self._child is not None and self._step is None
         self._number += 1
@@ -63,10 +67,13 @@ class Process:
         self._step = asyncio.get_running_loop().create_future()
         self._child.send(Frame(self._number, kind, encode(step)))
         if self._child.gone:
-            self._step.set_exception(Died("it was gone"))
+            self._step.set_exception(Died("it had ended before"))
+        if on_begin is not None:
+            on_begin()
         try:
             return await self._step
         except asyncio.CancelledError:
+            self._killed = True
             self._child.kill()
             raise
         finally:
@@ -124,7 +131,7 @@ class Processes:
     @property
     def idle(self) -> list[Process]:
         """Those that wait for work."""
-        return [process for process in self._idle if not process.gone]
+        return [process for process in self._idle if process.usable]
 
     @asynccontextmanager
     async def one(self) -> AsyncGenerator[Process]:
@@ -133,12 +140,11 @@ class Processes:
             process = self._waiting() or await Process.start()
             try:
                 yield process
-            except BaseException:
-                if not process.gone:
+            finally:
+                if process.usable:
                     self._keep(process)
-                raise
-            else:
-                self._keep(process)
+                else:
+                    self._end(process)
 
     async def close(self) -> None:
         self._end_idle()
@@ -148,8 +154,9 @@ class Processes:
     def _waiting(self) -> Process | None:
         while self._idle:
             process = self._idle.pop()
-            if not process.gone:
+            if process.usable:
                 return process
+            self._end(process)
         return None
 
     def _keep(self, process: Process) -> None:
@@ -163,6 +170,9 @@ class Processes:
             self._timer.cancel()
         processes, self._idle = self._idle, []
         for process in processes:
-            task = asyncio.get_running_loop().create_task(process.close())
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
+            self._end(process)
+
+    def _end(self, process: Process) -> None:
+        task = asyncio.get_running_loop().create_task(process.close())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)

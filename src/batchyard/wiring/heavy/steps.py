@@ -18,19 +18,23 @@ from batchyard.wiring.heavy.processes import Died, Processes
 from batchyard.wiring.heavy.processes import OnProgress as Hear
 from batchyard.wiring.heavy.wire import Grown, Kind, ToFinalize, ToValidate, decode
 
-SMALL_BYTES = 4 << 20
+HEAVY_BYTES = 4 << 20
 """The size of an input from which on its steps go to another process: twenty milliseconds of work."""
 _TRIES = 2
 _log = logging.getLogger(__name__)
 
 
 class InProcesses:
-    """Carries out the steps of large inputs in processes, the others as `small` does."""
+    """Carries out the steps of large inputs in processes, the others as `small` does.
 
-    def __init__(self, small: Heavy, processes: Processes, small_bytes: int = SMALL_BYTES) -> None:
+    Examining has a process of its own: it lasts as long as an upload does. `close` must be awaited.
+    """
+
+    def __init__(self, small: Heavy, at_once: int, heavy_bytes: int = HEAVY_BYTES) -> None:
         self._small = small
-        self._processes = processes
-        self._small_bytes = small_bytes
+        self._processes = Processes(at_once)
+        self._examining = Processes(1)
+        self._heavy_bytes = heavy_bytes
 
     async def validate(self, check: Check, offload: Offload, on_progress: OnProgress) -> Verdict:
         if await self._is_small(check.input_path, offload):
@@ -71,13 +75,25 @@ class InProcesses:
             dedupe=True,
             max_line_bytes=MAX_LINE_BYTES,
         )
-        async with self._processes.one() as process:
-            carried = process.carry_out(Kind.EXAMINE, step, lambda each: on_progress(each.bytes, each.lines))
-            growing.follow(lambda: process.tell(Kind.GROWN, Grown(growing.readable, growing.whole)))
+        async with self._examining.one() as process:
+
+            def hear() -> None:
+                process.tell(Kind.GROWN, Grown(growing.readable, growing.whole))
+
             try:
-                return decode(await carried, Verdict)
+                done = await process.carry_out(
+                    Kind.EXAMINE,
+                    step,
+                    lambda each: on_progress(each.bytes, each.lines),
+                    on_begin=lambda: growing.follow(hear),
+                )
+                return decode(done, Verdict)
             finally:
                 growing.forget()
+
+    async def close(self) -> None:
+        await self._processes.close()
+        await self._examining.close()
 
     async def _carry_out(self, kind: Kind, step: msgspec.Struct, hear: Hear) -> bytes:
         """Have a step done; where its process dies of it, once more in another."""
@@ -94,4 +110,4 @@ class InProcesses:
         raise AssertionError("unreachable")
 
     async def _is_small(self, path: str, offload: Offload) -> bool:
-        return (await offload(partial(os.stat, path))).st_size < self._small_bytes
+        return (await offload(partial(os.stat, path))).st_size < self._heavy_bytes
