@@ -18,8 +18,8 @@ from batchyard.wiring.heavy.processes import Died, Processes
 from batchyard.wiring.heavy.processes import OnProgress as Hear
 from batchyard.wiring.heavy.wire import Grown, Kind, ToFinalize, ToValidate, decode
 
-HEAVY_BYTES = 4 << 20
-"""The size of an input from which on its steps go to another process: twenty milliseconds of work."""
+HEAVY_BYTES = 16 << 20
+"""The size of an input from which on its steps go to another process: forty milliseconds of work."""
 _TRIES = 2
 _log = logging.getLogger(__name__)
 
