@@ -259,6 +259,7 @@ class _BatchWalk:
             errors=f"{self._folder}/{ERRORS}",
             run_id=self._batch.id,
             terms=parts.terms(self._batch),
+            form=self._batch.form,
             dialect=self._dialect,
             run=run,
         )

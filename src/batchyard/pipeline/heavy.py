@@ -13,6 +13,7 @@ from msgspec import Struct
 from batchyard.config import MAX_LINE_BYTES, Order
 from batchyard.dialect import LineDialect
 from batchyard.disk import Disk
+from batchyard.domain.batch import Form
 from batchyard.offload import Offload
 from batchyard.pipeline.finalize import Written, finalize
 from batchyard.pipeline.folder import Opened
@@ -47,6 +48,7 @@ class Writing(Struct, frozen=True, kw_only=True):
     errors: str
     run_id: str
     terms: Terms
+    form: Form
     dialect: LineDialect
     run: Opened
 

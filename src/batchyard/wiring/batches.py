@@ -81,7 +81,7 @@ def batch_parts(yard: Yard) -> BatchParts:
         folder=yard.folder,
         publisher=Publisher(yard.blobs, yard.ids.file),
         journal=lambda offload, folder, lines: open_journal(yard.disk, offload, folder, lines),
-        dialect=lambda batch: line_dialect(batch.id, terms(batch)),
+        dialect=lambda batch: line_dialect(batch.id, terms(batch), batch.form),
         model_of=lambda name: yard.models.find(name).name,
         engine_of=yard.engines.of,
         input_of=yard.blobs.path,

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import pytest
 
 from batchyard.disks.local import LocalDisk
+from batchyard.domain.batch import Form
 from batchyard.domain.errors import Conflict, Unavailable
 from batchyard.domain.result import Answer, Outcome, Result, Usage
 from batchyard.journals.disk import open_journal
@@ -82,7 +83,7 @@ async def checked(heavy: Heavy, check: Check) -> tuple[Verdict, bytes]:
     return verdict, read(check.plan_path)
 
 
-async def result_files(heavy: Heavy, folder: Path, check: Check) -> tuple[object, bytes, bytes]:
+async def result_files(heavy: Heavy, folder: Path, check: Check, form: Form) -> tuple[object, bytes, bytes]:
     """The files that a run with a result for every other line, and errors for the rest, ends with."""
     disk = LocalDisk()
     async with opened(disk, inline, lambda at, lines: open_journal(disk, inline, at, lines), str(folder),
@@ -95,7 +96,8 @@ async def result_files(heavy: Heavy, folder: Path, check: Check) -> tuple[object
         await run.journal.flush()
         writing = Writing(
             folder=str(folder), input_path=check.input_path, output=f"{folder}/out", errors=f"{folder}/err",
-            run_id="batch_1", terms=TERMS, dialect=check.dialect, run=run,
+            run_id="batch_1", terms=TERMS, form=form,
+            dialect=line_dialect("batch_1", TERMS, form), run=run,
         )  # fmt: skip
         told = await heavy.finalize(writing, inline, ignore)
     return told, (folder / "out").read_bytes(), (folder / "err").read_bytes()
@@ -109,12 +111,13 @@ async def test_a_process_finds_what_a_thread_finds(tmp_path: Path, data: bytes) 
         assert await checked(heavy, check) == expected
 
 
-async def test_a_process_writes_what_a_thread_writes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", [Form.OPENAI, Form.NEBIUS])
+async def test_a_process_writes_what_a_thread_writes(tmp_path: Path, form: Form) -> None:
     check = written(tmp_path, content())
     await checked(InThreads(LocalDisk(), 1), check)
-    expected = await result_files(InThreads(LocalDisk(), 1), tmp_path, check)
+    expected = await result_files(InThreads(LocalDisk(), 1), tmp_path, check, form)
     async with steps() as heavy:
-        assert await result_files(heavy, tmp_path, check) == expected
+        assert await result_files(heavy, tmp_path, check, form) == expected
     assert b'{"n":1}' in expected[1]
 
 

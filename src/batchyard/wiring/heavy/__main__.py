@@ -190,7 +190,7 @@ async def _written(step: Step, asked: ToFinalize) -> Written:
             run.plan,
             run.reader,
             run.journal,
-            line_dialect(asked.run_id, asked.terms),
+            line_dialect(asked.run_id, asked.terms, asked.form),
             output=asked.output,
             errors=asked.errors,
             order=Order.INPUT,

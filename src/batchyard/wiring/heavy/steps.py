@@ -60,6 +60,7 @@ class InProcesses:
             errors=writing.errors,
             run_id=writing.run_id,
             terms=writing.terms,
+            form=writing.form,
         )
         done = await self._carry_out(Kind.FINALIZE, step, lambda each: on_progress(each.lines))
         return decode(done, Written)

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from batchyard.domain import errors
+from batchyard.domain.batch import Form
 from batchyard.domain.errors import BatchyardError, Unavailable
 from batchyard.pipeline.heavy import Terms
 
@@ -50,6 +51,7 @@ class ToFinalize(Struct, frozen=True, kw_only=True):
     errors: str
     run_id: str
     terms: Terms
+    form: Form
 
 
 class Grown(Struct, frozen=True):
