@@ -135,7 +135,7 @@ class Examinations:
                 self._group = group
                 while True:
                     await asyncio.sleep(TIDY_SECONDS)
-                    await self.tidy()
+                    await self._tidy_if_it_can()
         finally:
             self._group = None
 
@@ -159,15 +159,14 @@ class Examinations:
         if examination is None or examination.terms != terms:
             return None
         del self._kept[blob]
-        verdict = await self._ended(examination, on_progress)
-        if verdict is None:
+        try:
+            verdict = await self._ended(examination, on_progress)
+            if verdict is not None:
+                on_progress(verdict.bytes, verdict.lines)
+                if not verdict.error_count:
+                    await self._offload(lambda: self._move(examination.plan_path, plan_path))
+        finally:
             await self._forget(examination)
-            return None
-        on_progress(verdict.bytes, verdict.lines)
-        if verdict.error_count:
-            await self._forget(examination)
-        elif not await self._offload(lambda: self._move(examination.plan_path, plan_path)):
-            return None
         return verdict
 
     async def tidy(self) -> None:
@@ -177,6 +176,12 @@ class Examinations:
             gone = not await self._offload(lambda path=examination.growing.path: self._disk.exists(path))
             if ended and (gone or len(self._kept) > MOST_KEPT) and self._kept.pop(blob, None) is not None:
                 await self._forget(examination)
+
+    async def _tidy_if_it_can(self) -> None:
+        try:
+            await self.tidy()
+        except OSError as error:
+            _log.warning("examinations_not_tidied", extra={"reason": str(error)})
 
     async def _carry_out(self, blob: str, examination: Examination) -> None:
         try:
@@ -215,14 +220,10 @@ class Examinations:
             return None
         return self._terms_of(url)
 
-    def _move(self, plan: str, to: str) -> bool:
+    def _move(self, plan: str, to: str) -> None:
         """Give a plan its new name, and make that safe."""
-        try:
-            self._disk.rename(plan, to)
-        except FileNotFoundError:
-            return False
+        self._disk.rename(plan, to)
         self._disk.sync_folder(to.rpartition("/")[0])
-        return True
 
     async def _forget(self, examination: Examination) -> None:
         await self._offload(lambda: self._disk.remove(examination.plan_path))

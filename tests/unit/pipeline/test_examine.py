@@ -162,6 +162,19 @@ async def test_a_batch_waits_for_an_examination_under_way_and_may_object() -> No
         assert examiner.disk.names("/data/examined") == []
 
 
+async def test_who_objects_to_what_was_found_leaves_no_plan() -> None:
+    async with examining() as examiner:
+        await examiner.arrive(lines())
+        asked: list[int] = []
+
+        def object_(_: int, count: int) -> None:
+            asked.append(count)
+            raise Conflict("too many")
+
+        assert await _objection(examiner, object_) == "too many"
+        assert asked == [3] and examiner.disk.names("/data/examined") == []
+
+
 async def _objection(examiner: Examiner, on_progress: OnProgress) -> str:
     try:
         await examiner.all.take(BLOB, TERMS, PLAN, on_progress)

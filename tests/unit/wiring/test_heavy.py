@@ -74,6 +74,12 @@ def ignore(*_: Any) -> None:
     return None
 
 
+def write_at(path: Path, offset: int, data: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
 def read(path: str) -> bytes:
     return Path(path).read_bytes()
 
@@ -250,7 +256,7 @@ async def test_an_input_is_examined_while_it_grows(tmp_path: Path) -> None:
         examining = group.create_task(heavy.examine(growing, f"{tmp_path}/examined", TERMS, on_progress))
         await read_so_far.wait()
         assert not examining.done()
-        place.write_bytes(data)
+        write_at(place, half, data[half:])
         place.rename(check.input_path)
         growing.grow(len(data), whole=True)
         assert (await examining, (tmp_path / "examined").read_bytes()) == expected

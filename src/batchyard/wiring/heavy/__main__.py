@@ -3,7 +3,6 @@
 import asyncio
 import os
 import threading
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -128,16 +127,22 @@ def serve() -> None:
 def _hear(parent: Parent, steps: SimpleQueue[Step]) -> None:
     """Take what the parent says, which may concern the step under way; end with the parent, whatever is under way."""
     step: Step | None = None
-    while (frame := parent.receive()) is not None:
-        if frame.kind in (Kind.VALIDATE, Kind.FINALIZE, Kind.EXAMINE):
-            step = Step(frame, parent)
-            steps.put(step)
-        elif step is not None and step.frame.number == frame.number:
-            if frame.kind == Kind.GROWN:
-                step.grow(decode(frame.data, Grown))
-            else:
-                step.stop()
-    os._exit(0)
+    try:
+        while (frame := parent.receive()) is not None:
+            if frame.kind in (Kind.VALIDATE, Kind.FINALIZE, Kind.EXAMINE):
+                step = Step(frame, parent)
+                steps.put(step)
+            elif step is not None and step.frame.number == frame.number:
+                _tell(step, frame)
+    finally:
+        os._exit(0)
+
+
+def _tell(step: Step, frame: Frame) -> None:
+    if frame.kind == Kind.GROWN:
+        step.grow(decode(frame.data, Grown))
+    else:
+        step.stop()
 
 
 def _outcome(step: Step) -> Frame:
@@ -147,7 +152,6 @@ def _outcome(step: Step) -> Frame:
     except Stopped:
         return Frame(number, Kind.STOPPED)
     except Exception as error:
-        traceback.print_exc()
         return Frame(number, Kind.FAILED, encode(trouble_of(error)))
 
 

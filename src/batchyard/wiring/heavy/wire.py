@@ -4,6 +4,7 @@ A step's frames bear its number. The server sends one of VALIDATE, FINALIZE and 
 also GROWN, again and again. The process sends PROGRESS, then one of DONE, STOPPED and FAILED.
 """
 
+import traceback
 from enum import IntEnum
 from typing import TypeVar
 
@@ -69,7 +70,7 @@ class Progress(Struct, frozen=True):
 
 
 class Trouble(Struct, frozen=True, kw_only=True):
-    """An error of ours by its class, or one of the system by its number, or one that nobody foresaw by its trace."""
+    """An error of ours by its class, or one of the system by its number, or one that nobody foresaw by its place."""
 
     name: str = ""
     message: str
@@ -91,7 +92,9 @@ def trouble_of(error: BaseException) -> Trouble:
         return Trouble(name=type(error).__name__, message=error.message, remedy=error.remedy, reason=error.reason)
     if isinstance(error, OSError) and error.errno:
         return Trouble(name="OSError", message=error.strerror or str(error), errno=error.errno)
-    return Trouble(message=f"{type(error).__name__}: {error}")
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return Trouble(message=f"{type(error).__name__}: {error}{where}")
 
 
 def error_of(trouble: Trouble) -> Exception:
