@@ -24,9 +24,12 @@ from batchyard.engine import Abilities
 from batchyard.engines import echo
 from batchyard.pipeline.batch_walk import BatchParts, tidy, walk_batch
 from batchyard.pipeline.calendar import Calendar, CalendarSettings
+from batchyard.pipeline.examine import Examinations, Growing, Taking
+from batchyard.pipeline.heavy import Terms
 from batchyard.pipeline.leash import Leash
 from batchyard.pipeline.notice import NoticedStore
 from batchyard.pipeline.share import Sharing
+from batchyard.pipeline.validate import OnProgress, Verdict, validate
 from batchyard.server.models import Model, Models
 from batchyard.service.batches import Batches, CreateBatch
 from batchyard.service.files import Files
@@ -34,7 +37,8 @@ from batchyard.service.ids import Ids
 from batchyard.service.rules import BatchRules
 from batchyard.service.sweep import Sweep
 from batchyard.stores import sqlite
-from batchyard.wiring.batches import Engines, Yard, batch_parts
+from batchyard.wiring.batches import Engines, Yard, batch_parts, terms_of_url
+from batchyard.wiring.lines import line_dialect
 from tests.simulation.batches import CHAT, WINDOW_SECONDS, Asked, Line, Trouble, asked_for, troubles_of
 from tests.simulation.disk import Faults, FaultyDisk, PowerCut
 from tests.simulation.loop import SimulatedLoop
@@ -48,11 +52,14 @@ RUNS = "/data/runs"
 RULES = BatchRules(windows={"24h": 86_400, "short": WINDOW_SECONDS})
 
 
-def simulate_yard(seed: int) -> int:
-    """Run one seed and check it; how many lives it took. Raises AssertionError where a promise was broken."""
+def simulate_yard(seed: int) -> tuple[int, int]:
+    """Run one seed and check it; how many lives it took, and how many batches took over what had been examined.
+
+    Raises AssertionError where a promise was broken.
+    """
     simulation = _Simulation(seed)
     simulation.run()
-    return simulation.lives
+    return simulation.lives, simulation.taken
 
 
 class _Clock:
@@ -90,6 +97,7 @@ class _Simulation:
         self.ids: dict[int, BatchId] = {}
         self.cancelled: set[int] = set()
         self.lives = 0
+        self.taken = 0
         self.ill = False
         self.away = (0.0, 0.0)
         self.bugs: list[Exception] = []
@@ -155,24 +163,28 @@ class _Simulation:
         blobs = await local.open(local.Config(folder="/data/blobs"), self.disk, InlineOffload(self.random, 0.002))
         ids, stop = Ids(self.random), asyncio.Event()
         await Sweep(store, blobs, self.clock).orphans()
-        parts = self._parts(store, blobs, ids)
+        models = Models()
+        examinations = self._examinations(blobs, models)
+        parts = self._parts(store, blobs, ids, models, examinations)
         await tidy(parts, InlineOffload(self.random, 0.002))
+        await examinations.clear()
         settings = CalendarSettings(at_once=2, grace_seconds=3, halt_seconds=1)
         calendar = Calendar(store, self.clock, partial(self._walk, parts), settings)
         noticed = NoticedStore(store, calendar.notice)
-        files = Files(store, blobs, self.clock, ids, self._quota_of)
+        files = Files(store, blobs, self.clock, ids, self._quota_of, examiner=examinations)
         batches = Batches(noticed, self.clock, ids, self._quota_of, RULES)
         if stop_after is not None:
             asyncio.get_running_loop().call_later(stop_after, stop.set)
         async with asyncio.TaskGroup() as group:
             group.create_task(calendar.run(stop))
+            examining = group.create_task(examinations.run())
             people = [group.create_task(self._patient(each, files, batches)) for each in self.asked]
             while not stop.is_set():
                 await asyncio.sleep(1)
                 if all(person.done() for person in people) and not await store.batches.unended():
                     stop.set()
-            for person in people:
-                person.cancel()
+            for task in (*people, examining):
+                task.cancel()
 
     async def _opened_store(self) -> sqlite.SqliteStore:
         if self.store is None:
@@ -182,18 +194,44 @@ class _Simulation:
             await self.store.projects.add(a_project(project))
         return self.store
 
-    def _parts(self, store: sqlite.SqliteStore, blobs: local.LocalBlobs, ids: Ids) -> BatchParts:
+    def _examinations(self, blobs: local.LocalBlobs, models: Models) -> Examinations:
+        """Of every input, however small; carried out as it would be elsewhere, in its own time."""
+        disk, offload = self.disk, InlineOffload(self.random, 0.5)
+
+        async def examine(growing: Growing, plan_path: str, terms: Terms, on_progress: OnProgress) -> Verdict:
+            whole = asyncio.Event()
+            growing.follow(lambda: whole.set() if growing.whole else None)
+            await whole.wait()
+            dialect = line_dialect("examination", terms)
+            return await offload(
+                lambda: validate(disk, growing.path, plan_path, dialect, dedupe=True, on_progress=on_progress)
+            )
+
+        steps, terms_of = InlineOffload(self.random, 0.002), partial(terms_of_url, models=models)
+        return Examinations(disk, steps, "/data/examined", examine, terms_of, blobs.path, 1)
+
+    def _parts(
+        self, store: sqlite.SqliteStore, blobs: local.LocalBlobs, ids: Ids, models: Models, examinations: Examinations
+    ) -> BatchParts:
         abilities = Abilities(endpoints=frozenset({CHAT}), models=None, slots=3)
         sharing = Sharing(echo.open(echo.Config(script=_Engine(self.random, self.away))), abilities, self.clock)
-        engines, models = Engines(), Models()
+        engines = Engines()
         engines.add("m", sharing)
         models.add(Model("m", sharing.front(), abilities))
         yard = Yard(
             store=store, blobs=blobs, disk=self.disk, clock=self.clock, ids=ids, random=self.random, models=models,
-            engines=engines, quota_of=self._quota_of, folder=RUNS,
+            engines=engines, quota_of=self._quota_of, folder=RUNS, examined=self._taken(examinations),
             dispatch=DispatchSettings(request_timeout_seconds=5, retries=50, engine_down_seconds=6),
         )  # fmt: skip
         return batch_parts(yard)
+
+    def _taken(self, examinations: Examinations) -> Taking:
+        async def take(blob: str, terms: Terms, plan_path: str, on_progress: OnProgress) -> Verdict | None:
+            verdict = await examinations.take(blob, terms, plan_path, on_progress)
+            self.taken += verdict is not None
+            return verdict
+
+        return take
 
     async def _walk(self, parts: BatchParts, batch: Batch, leash: Leash) -> None:
         try:

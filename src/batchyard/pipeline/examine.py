@@ -64,10 +64,15 @@ class Examination:
         self.plan_path = plan_path
         self.terms = terms
         self.begun = False
+        self.taken = False
         self.verdict: Verdict | None = None
         self.task: asyncio.Task[None] | None = None
         self.objection: BaseException | None = None
         self._on_progress: OnProgress | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.task is not None and self.task.done()
 
     def grown(self, readable: int) -> None:
         """So many bytes can be read by now."""
@@ -144,8 +149,7 @@ class Examinations:
         terms, path = self._guess(first_line), self._path_of(blob)
         if terms is None or path is None or self._group is None:
             return None
-        name = blob.rpartition("/")[2]
-        examination = Examination(Growing(place, path), f"{self._folder}/{name}", terms)
+        examination = Examination(Growing(place, path), f"{self._folder}/{_name(blob)}", terms)
         self._kept[blob] = examination
         examination.task = self._group.create_task(self._carry_out(blob, examination))
         return examination
@@ -156,9 +160,9 @@ class Examinations:
         Waits for an examination that has begun. None where there is nothing of use. Raises what `on_progress` raises.
         """
         examination = self._kept.get(blob)
-        if examination is None or examination.terms != terms:
+        if examination is None or examination.taken or examination.terms != terms:
             return None
-        del self._kept[blob]
+        examination.taken = True
         try:
             verdict = await self._ended(examination, on_progress)
             if verdict is not None:
@@ -166,16 +170,16 @@ class Examinations:
                 if not verdict.error_count:
                     await self._offload(lambda: self._move(examination.plan_path, plan_path))
         finally:
-            await self._forget(examination)
+            self._kept.pop(blob, None)
         return verdict
 
     async def tidy(self) -> None:
-        """Forget what is about bytes that are gone, and the oldest of what is too much."""
+        """Forget what is about bytes that are gone, and the oldest of what is too much; remove what nobody asks for."""
         for blob, examination in list(self._kept.items()):
-            ended = examination.task is None or examination.task.done()
             gone = not await self._offload(lambda path=examination.growing.path: self._disk.exists(path))
-            if ended and (gone or len(self._kept) > MOST_KEPT) and self._kept.pop(blob, None) is not None:
-                await self._forget(examination)
+            if examination.ended and not examination.taken and (gone or len(self._kept) > MOST_KEPT):
+                self._kept.pop(blob, None)
+        await self._offload(self._remove_unknown)
 
     async def _tidy_if_it_can(self) -> None:
         try:
@@ -225,8 +229,12 @@ class Examinations:
         self._disk.rename(plan, to)
         self._disk.sync_folder(to.rpartition("/")[0])
 
-    async def _forget(self, examination: Examination) -> None:
-        await self._offload(lambda: self._disk.remove(examination.plan_path))
+    def _remove_unknown(self) -> None:
+        """Remove plans without an examination, and what one that was ended by force had begun to write."""
+        known = {_name(blob) for blob in self._kept}
+        for name in self._disk.names(self._folder):
+            if name.partition(".")[0] not in known:
+                self._disk.remove(f"{self._folder}/{name}")
 
     def _clear(self) -> None:
         self._disk.make_folder(self._folder)
@@ -239,6 +247,10 @@ class _Line(Struct):
 
     url: str
     body: msgspec.Raw
+
+
+def _name(blob: str) -> str:
+    return blob.rpartition("/")[2]
 
 
 def _nobody() -> None:

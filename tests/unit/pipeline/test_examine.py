@@ -61,6 +61,11 @@ class Examiner:
         assert examination.task is not None
         await asyncio.wait({examination.task})
 
+    async def kept(self) -> list[str]:
+        """What is on the disk once it was tidied."""
+        await self.all.tidy()
+        return self.disk.names("/data/examined")
+
     async def take(self, terms: Terms = TERMS, blob: str = BLOB) -> Verdict | None:
         return await self.all.take(blob, terms, PLAN, ignore)
 
@@ -92,7 +97,7 @@ async def test_a_batch_takes_over_the_plan_once() -> None:
         verdict = await examiner.take()
         assert verdict is not None and (verdict.lines, verdict.by_model) == (3, {"m": 3})
         assert Plan.open(examiner.disk, PLAN).lines == 3
-        assert examiner.disk.names("/data/examined") == []
+        assert await examiner.kept() == []
         assert await examiner.take() is None
 
 
@@ -117,7 +122,8 @@ async def test_bad_lines_are_told_without_a_plan() -> None:
         await examiner.arrive(lines() + b"{\n")
         verdict = await examiner.take()
         assert verdict is not None and [each.code for each in verdict.errors] == ["invalid_json_line"]
-        assert not examiner.disk.exists(PLAN) and examiner.disk.names("/data/examined") == []
+        assert not examiner.disk.exists(PLAN)
+        assert await examiner.kept() == []
 
 
 @pytest.mark.parametrize(
@@ -159,7 +165,7 @@ async def test_a_batch_waits_for_an_examination_under_way_and_may_object() -> No
             assert not taking.done()
             examination.whole(len(data))
         assert taking.result() == "too many"
-        assert examiner.disk.names("/data/examined") == []
+        assert await examiner.kept() == []
 
 
 async def test_who_objects_to_what_was_found_leaves_no_plan() -> None:
@@ -172,7 +178,7 @@ async def test_who_objects_to_what_was_found_leaves_no_plan() -> None:
             raise Conflict("too many")
 
         assert await _objection(examiner, object_) == "too many"
-        assert asked == [3] and examiner.disk.names("/data/examined") == []
+        assert asked == [3] and await examiner.kept() == []
 
 
 async def _objection(examiner: Examiner, on_progress: OnProgress) -> str:
@@ -207,9 +213,9 @@ async def test_what_is_about_bytes_that_are_gone_is_tidied_away() -> None:
     async with examining() as examiner:
         await examiner.arrive(lines())
         await examiner.arrive(lines(), "files/two")
+        examiner.write("/data/examined/three.new", b"of a process that was killed")
         examiner.disk.remove(PATH)
-        await examiner.all.tidy()
-        assert examiner.disk.names("/data/examined") == ["two"]
+        assert await examiner.kept() == ["two"]
 
 
 async def test_a_start_removes_what_was_left() -> None:
