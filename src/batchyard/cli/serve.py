@@ -51,6 +51,16 @@ Grace = Annotated[
         envvar="BATCHYARD_GRACE",
     ),
 ]
+WebhookAllowPrivate = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--webhook-allow-private",
+        help="Host, address or network beside the public internet that webhooks may go to. May be given again.",
+        rich_help_panel=SERVER,
+        metavar="PLACE",
+        envvar="BATCHYARD_WEBHOOK_ALLOW_PRIVATE",
+    ),
+]
 
 
 def serve(
@@ -70,6 +80,7 @@ def serve(
     engine_start_timeout: flags.EngineStart = None,
     request_timeout: flags.RequestTimeout = 600.0,
     grace: Grace = 30,
+    webhook_allow_private: WebhookAllowPrivate = None,
     log_level: flags.Logging = flags.LogLevel.WARNING,
 ) -> None:
     """Serve models, files and batches to the clients of OpenAI and Azure OpenAI.
@@ -111,4 +122,5 @@ def _options(params: dict[str, Any]) -> Any:
         engine_start_seconds=start,
         request_timeout_seconds=params["request_timeout"],
         grace_seconds=params["grace"],
+        webhook_allow_private=tuple(params["webhook_allow_private"] or ()),
     )

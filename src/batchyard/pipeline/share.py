@@ -16,7 +16,7 @@ from batchyard.domain.access import ProjectId
 from batchyard.domain.batch import Batch
 from batchyard.domain.request import Request
 from batchyard.domain.result import Failure, Fault, Reply
-from batchyard.engine import Abilities, Engine
+from batchyard.engine import Abilities, Engine, Say, stream
 from batchyard.policy.order import Standing, first
 from batchyard.policy.retry import REQUEST_TIMEOUT
 
@@ -149,6 +149,14 @@ class Front:
         self._sharing.ask()
         try:
             return await self._sharing.engine.infer(request)
+        finally:
+            self._sharing.answered()
+
+    async def stream(self, request: Request, say: Say) -> Reply:
+        """As the contract says: one request of a person's until its last piece is said."""
+        self._sharing.ask()
+        try:
+            return await stream(self._sharing.engine, request, say)
         finally:
             self._sharing.answered()
 

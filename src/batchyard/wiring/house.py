@@ -18,6 +18,7 @@ from batchyard.pipeline.calendar import Calendar, CalendarSettings
 from batchyard.pipeline.examine import Examinations
 from batchyard.pipeline.heavy import InThreads
 from batchyard.pipeline.notice import NoticedStore
+from batchyard.pipeline.notify import Notify
 from batchyard.server.house import House, Limits
 from batchyard.server.interactive import Interactive
 from batchyard.server.models import Models
@@ -28,6 +29,7 @@ from batchyard.service.ids import Ids
 from batchyard.service.rules import BatchRules, FileRules, QuotaOf, UploadRules
 from batchyard.service.sweep import Sweep
 from batchyard.service.uploads import Uploads
+from batchyard.service.webhooks import Webhooks
 from batchyard.store import Store
 from batchyard.telemetry.metrics import Metrics
 from batchyard.wiring.batches import (
@@ -40,6 +42,7 @@ from batchyard.wiring.batches import (
     walk_in_a_thread,
 )
 from batchyard.wiring.heavy.steps import HEAVY_BYTES, InProcesses
+from batchyard.wiring.webhooks import Courier, WebhookSettings
 
 RUNS = "runs"
 EXAMINED = "examined"
@@ -74,6 +77,7 @@ class HouseSettings(Struct, frozen=True, kw_only=True):
     dispatch: DispatchSettings = DispatchSettings()
     count_seconds: float = 1.0
     heavy_bytes: int = HEAVY_BYTES
+    webhooks: WebhookSettings = WebhookSettings()
 
 
 class Rooms(Struct, frozen=True, kw_only=True):
@@ -139,11 +143,14 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         await tidy(parts, ground.blob_steps)
         await examinations.clear()
 
+    courier = Courier(settings.webhooks, clock)
+    notify = Notify(store, clock, ground.random, courier.carry, settings.webhooks.notify)
     house = House(
         access=Access(store, clock, ids),
         files=files,
         uploads=uploads,
         batches=Batches(noticed, clock, ids, settings.quota_of, settings.batch_rules),
+        webhooks=Webhooks(store, clock, ids, courier.check, courier.carry, settings.webhooks.rules),
         models=models,
         interactive=Interactive(metrics, timeout_seconds=settings.dispatch.request_timeout_seconds),
         metrics=metrics,
@@ -160,7 +167,7 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         calendar=calendar,
         tidy=make_ready,
         close=heavy.close,
-        duties=(examinations.run,),
+        duties=(notify.run, examinations.run),
     )
 
 
