@@ -1,7 +1,7 @@
 """Blobs on a local disk: one file each, written under a temporary name, synced, then renamed into place.
 
-Each stream of bytes, in or out, keeps to one lane (an offload of its own order), so that steps of one never overtake
-each other and a long one holds nobody else up. A writer hashes and writes one megabyte while the next arrives.
+Each stream of bytes, in or out, has a lane of its own, so that steps of one never overtake each other and a long one
+holds nobody else up. A writer hashes and writes one megabyte while the next arrives.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from msgspec import Struct
 from batchyard.blob import Kept
 from batchyard.disk import Disk, Handle
 from batchyard.domain.errors import NotFound, Unavailable
-from batchyard.offload import Offload
+from batchyard.offload import Lanes, Offload, Together, Wish
 
 T = TypeVar("T")
 
@@ -40,22 +40,32 @@ class Config(Struct, frozen=True, kw_only=True):
 class LocalBlobs:
     """See the contract. Made by `open`."""
 
-    def __init__(self, disk: Disk, offload: Offload, folder: str, lanes: Sequence[Offload] = ()) -> None:
+    def __init__(self, disk: Disk, offload: Offload, folder: str, lanes: Lanes | None = None) -> None:
         self._disk = disk
         self._offload = offload
         self._folder = folder
-        self._lanes = [_Lane(each) for each in lanes or (offload,)]
+        self._lanes = lanes
         self._begun = 0
+        self._names: Together[tuple[str, str]] = Together(offload, self._keep_all)
 
     async def create(self, key: str, *, md5: bool = False) -> "LocalWriter":
         path = self.path(key)
         lane, syncs = self._next_lane(), self._next_lane()
+        self._begun += 1
         new = f"{self._folder}/{_NEW}/{self._begun}"
         handle = await lane(lambda: self._disk.open(new, create=True))
         return LocalWriter(self, lane, syncs, handle, new, path, md5=md5)
 
     async def adopt(self, key: str, path: str) -> Kept:
-        new, lane = self.path(key), self._next_lane()
+        new = self.path(key)
+        kept = await self._run(lambda: _read_small(self._disk, path))
+        if kept is None:
+            kept = await self._read_big(path)
+        await self._names((path, new))
+        return kept
+
+    async def _read_big(self, path: str) -> Kept:
+        lane = self._next_lane()
         handle = await lane(lambda: self._disk.open(path))
         sha256, size = hashlib.sha256(), 0
         try:
@@ -64,7 +74,6 @@ class LocalBlobs:
             await lane(handle.sync)
         finally:
             await lane(handle.close)
-        await lane(lambda: self.keep(path, new))
         return Kept(size, sha256.hexdigest())
 
     async def size(self, key: str) -> int:
@@ -101,6 +110,16 @@ class LocalBlobs:
         self._disk.rename(new, path)
         self._disk.sync_folder(path.rpartition("/")[0])
 
+    def _keep_all(self, wishes: Sequence[Wish[tuple[str, str]]]) -> None:
+        """Give several finished files their names, and make the names safe together."""
+        for wish in wishes:
+            try:
+                self._disk.rename(*wish.what)
+            except OSError as error:
+                wish.error = _told_as(error)
+        for folder in {wish.what[1].rpartition("/")[0]: None for wish in wishes}:
+            _told(partial(self._disk.sync_folder, folder))
+
     def forget(self, new: str) -> None:
         self._disk.remove(new)
 
@@ -112,8 +131,7 @@ class LocalBlobs:
         return await self._offload(lambda: _told(step))
 
     def _next_lane(self) -> "_Lane":
-        self._begun += 1
-        return self._lanes[self._begun % len(self._lanes)]
+        return _Lane(self._offload if self._lanes is None else self._lanes.lane())
 
     def _size(self, key: str) -> int:
         handle = self._open(key)
@@ -261,10 +279,10 @@ async def _settled(task: asyncio.Task[BaseException | None] | None) -> None:
         raise error
 
 
-async def open(config: Config, disk: Disk, offload: Offload, *, lanes: Sequence[Offload] = ()) -> LocalBlobs:
+async def open(config: Config, disk: Disk, offload: Offload, *, lanes: Lanes | None = None) -> LocalBlobs:
     """Open the blobs of a folder, without what an earlier process had begun and not finished.
 
-    Streams run in the `lanes`, in turn; small steps, and without lanes all of them, in the offload.
+    Streams run in `lanes`; small steps, and without lanes all of them, in the offload.
     """
     blobs = LocalBlobs(disk, offload, config.folder, lanes)
     await blobs.prepare()
@@ -280,6 +298,19 @@ def _prepare(disk: Disk, folder: str) -> None:
     disk.sync_folder(folder.rpartition("/")[0] or "/")
 
 
+def _read_small(disk: Disk, path: str) -> Kept | None:
+    """Make a file safe and hash it, in one step; None where it takes several."""
+    handle = disk.open(path)
+    try:
+        content = handle.read_at(0, _READ_BYTES)
+        if len(content) == _READ_BYTES:
+            return None
+        handle.sync()
+    finally:
+        handle.close()
+    return Kept(len(content), hashlib.sha256(content).hexdigest())
+
+
 def _fed(handle: Handle, start: int, update: Callable[[bytes], None]) -> int:
     """Feed a hash the next bytes; how many."""
     chunk = handle.read_at(start, _READ_BYTES)
@@ -291,10 +322,12 @@ def _told(step: Callable[[], T]) -> T:
     """Run a blocking step; the disk's errors become ours."""
     try:
         return step()
-    except FileNotFoundError as error:
-        raise NotFound("There are no such bytes.") from error
     except OSError as error:
-        raise _unavailable(error) from error
+        raise _told_as(error) from error
+
+
+def _told_as(error: OSError) -> NotFound | Unavailable:
+    return NotFound("There are no such bytes.") if isinstance(error, FileNotFoundError) else _unavailable(error)
 
 
 def _unavailable(error: OSError) -> Unavailable:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from batchyard.cli import flags
+from batchyard.telemetry.logs import LogFormat
 
 SERVER = "Server"
 
@@ -51,6 +52,16 @@ Grace = Annotated[
         envvar="BATCHYARD_GRACE",
     ),
 ]
+Form = Annotated[
+    LogFormat,
+    typer.Option(
+        "--log-format",
+        metavar="FORM",
+        help="text, or json: one object per line, for programs that gather logs.",
+        rich_help_panel=flags.REPORT,
+        envvar="BATCHYARD_LOG_FORMAT",
+    ),
+]
 WebhookAllowPrivate = Annotated[
     list[str] | None,
     typer.Option(
@@ -82,6 +93,7 @@ def serve(
     grace: Grace = 30,
     webhook_allow_private: WebhookAllowPrivate = None,
     log_level: flags.Logging = flags.LogLevel.WARNING,
+    log_format: Form = LogFormat.TEXT,
 ) -> None:
     """Serve models, files and batches to the clients of OpenAI and Azure OpenAI.
 
@@ -97,11 +109,23 @@ def _serve(params: dict[str, Any]) -> int:
     import asyncio
 
     from batchyard.cli.serving import loop_factory, run
-    from batchyard.telemetry import logs
+    from batchyard.telemetry import logs, traces
 
-    logs.set_up(params["log_level"])
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(run(_options(params)))
+    logs.set_up(params["log_level"], form=params["log_format"])
+    _trace()
+    try:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            return runner.run(run(_options(params)))
+    finally:
+        traces.close()
+
+
+def _trace() -> None:
+    """Send traces where the environment says; without the extra, say that they go nowhere."""
+    from batchyard.telemetry import traces
+
+    if traces.wanted() and not traces.set_up():
+        typer.echo("Traces go nowhere: pip install 'batchyard[otel]'.", err=True)
 
 
 def _options(params: dict[str, Any]) -> Any:

@@ -23,18 +23,21 @@ from batchyard.config import MAX_LINE_BYTES, DispatchSettings
 from batchyard.dialect import LineDialect
 from batchyard.disk import Disk
 from batchyard.domain.access import ProjectId
-from batchyard.domain.batch import Batch, BatchState
+from batchyard.domain.batch import Batch, BatchState, Counts
 from batchyard.domain.errors import Unavailable
 from batchyard.domain.event import EventId, arrival
 from batchyard.domain.file import File
+from batchyard.domain.result import Usage
 from batchyard.journal import Journal
 from batchyard.offload import Offload
 from batchyard.pipeline import folder as folders
 from batchyard.pipeline import refuse, rest
+from batchyard.pipeline.aside import Aside
+from batchyard.pipeline.backlog import Held
 from batchyard.pipeline.dispatch import dispatch
 from batchyard.pipeline.examine import Taking, nothing_examined
 from batchyard.pipeline.finalize import Written
-from batchyard.pipeline.folder import PLAN, Opened
+from batchyard.pipeline.folder import JOURNAL, PLAN, Folders, Opened
 from batchyard.pipeline.heavy import Check, Heavy, Terms, Writing
 from batchyard.pipeline.leash import REASONS, Leash
 from batchyard.pipeline.publish import Publisher, ResultFiles
@@ -42,28 +45,41 @@ from batchyard.pipeline.refuse import Refused
 from batchyard.pipeline.share import Sharing
 from batchyard.pipeline.stop import Stopped
 from batchyard.pipeline.tally import Tally
+from batchyard.pipeline.underway import Underway, Walking
 from batchyard.pipeline.validate import Verdict
 from batchyard.pipeline.watch import Watch
 from batchyard.store import Store
+from batchyard.telemetry import traces
 
+SMALL_BYTES = 256 << 10
+"""An input of up to so many bytes is small: its plan is made again after a crash rather than kept on the disk, and
+nothing about it is heavy."""
 OUTPUT = "output.jsonl"
 ERRORS = "errors.jsonl"
+
+
+def ignore(*_: object) -> None:
+    """Nobody wants to know."""
 
 
 class BatchParts(Struct, frozen=True, kw_only=True):
     """What batches are walked with.
 
-    `folder` holds a run folder for each batch. `journal` opens the one in a folder, for a number of lines, with the
-    walk's own offload. `dialect` holds lines to their batch's endpoint and models. `model_of` says what a model that
-    lines may name is called, `engine_of` who answers for it (raises Unavailable where nobody does now). `input_of` is
-    where the bytes of a blob lie. `terms` is what a batch's lines are held to, `heavy` carries out what reads or writes
-    whole files, `examined` hands over what was found out while the input arrived.
+    `folder` holds a run folder for each batch, which `folders` makes. `journal` opens the one in a folder, for a number
+    of lines, with the walk's own offload. `dialect` holds lines to their batch's `terms`. `model_of` says what a model
+    that lines may name is called, `engine_of` who answers for it (raises Unavailable where nobody does now). `input_of`
+    is where the bytes of a blob lie. `heavy` carries out what reads or writes whole files, `examined` hands over what
+    was found out while an input arrived. `held` bounds what all walks hold in memory; up to `small_bytes` an input is
+    small. `underway` shows the results so far to whoever looks. `moved` hears of every state that a walk brings a batch
+    to, `counted` of new counts: the batch before and after; both are durable by then. `retried` hears how many requests
+    of a model were asked again.
     """
 
     store: Store
     disk: Disk
     clock: Clock
     folder: str
+    folders: Folders
     publisher: Publisher
     journal: Callable[[Offload, str, int], Awaitable[Journal]]
     dialect: Callable[[Batch], LineDialect]
@@ -75,7 +91,13 @@ class BatchParts(Struct, frozen=True, kw_only=True):
     random: Random
     terms: Callable[[Batch], Terms]
     heavy: Heavy
+    held: Held
+    underway: Underway
     examined: Taking = nothing_examined
+    small_bytes: int = SMALL_BYTES
+    moved: Callable[[Batch], None] = ignore
+    counted: Callable[[Batch, Batch], None] = ignore
+    retried: Callable[[str, int], None] = ignore
     dispatch: DispatchSettings = DispatchSettings()
     max_line_bytes: int = MAX_LINE_BYTES
     dedupe: bool = True
@@ -89,7 +111,8 @@ async def walk_batch(batch: Batch, parts: BatchParts, offload: Offload, leash: L
     again later goes on.
     """
     try:
-        await _BatchWalk(batch, parts, offload, leash).run()
+        with traces.span("batch.walk", batch_id=batch.id, endpoint=batch.endpoint, state=str(batch.state)):
+            await _BatchWalk(batch, parts, offload, leash).run()
     except OSError as error:
         raise Unavailable(
             f"The disk failed under {parts.folder}/{batch.id}: {error.strerror or error}.",
@@ -114,32 +137,36 @@ class _BatchWalk:
         self._parts = parts
         self._offload = offload
         self._leash = leash
-        self._dialect = parts.dialect(batch)
-        self._folder = f"{parts.folder}/{batch.id}"
+        self._disk: Disk = parts.disk
+        self._small = False
+        self._folder = self._journal_folder = f"{parts.folder}/{batch.id}"
         self._model: str | None = batch.model
 
     async def run(self) -> None:
         await self._look()
+        self._dialect = self._parts.dialect(self._batch)
         if not self._batch.state.terminal and await self._plan():
             async with self._opened() as run:
-                await self._answer(run)
-                await self._end(run)
+                with self._parts.underway.shown(self._batch.id, self._walking(run)):
+                    await self._answer(run)
+                    await self._end(run)
         await self._offload(lambda: folders.remove(self._parts.disk, self._folder))
 
     # Validate and plan
 
     async def _plan(self) -> bool:
         """Bring the batch to where it has a plan; False where it ended instead."""
-        if self._batch.in_progress_at is not None and await self._offload(self._has_plan):
+        has_plan = await self._offload(self._look_at_the_disk)
+        if self._batch.in_progress_at is not None and has_plan:
             return True
         try:
-            verdict = await self._validate()
+            with traces.span("batch.validate"):
+                verdict = await self._validate()
         except Refused as refused:
             return await self._refuse(refused)
-        self._model = self._parts.model_of(next(iter(verdict.by_model)))
-        await self._count_lines(verdict)
-        if self._batch.state is BatchState.VALIDATING:
-            await self._move(BatchState.IN_PROGRESS)  # lost to a cancel: then that goes on with the plan
+        if self._model is None:
+            self._model = self._parts.model_of(next(iter(verdict.by_model)))
+        await self._begin(verdict)
         return True
 
     async def _validate(self) -> Verdict:
@@ -150,10 +177,13 @@ class _BatchWalk:
         def on_progress(_: int, lines: int) -> None:
             if self._leash.halted:
                 raise Stopped
-            refuse.too_many(lines, most)
+            if self._batch.in_progress_at is None:  # else it was let in when more were allowed
+                refuse.too_many(lines, most)
 
-        await self._offload(lambda: folders.make_folder(parts.disk, self._folder))
+        await parts.folders.make(self._batch.id)
         check = Check(
+            disk=self._disk,
+            small=self._small,
             input_path=path,
             plan_path=f"{self._folder}/{PLAN}",
             run_id=self._batch.id,
@@ -162,7 +192,9 @@ class _BatchWalk:
             dedupe=parts.dedupe,
             max_line_bytes=parts.max_line_bytes,
         )
-        verdict = await parts.examined(self._batch.input_blob or "", check.terms, check.plan_path, on_progress)
+        verdict = None
+        if not self._small:
+            verdict = await parts.examined(self._batch.input_blob or "", check.terms, check.plan_path, on_progress)
         if verdict is None:
             verdict = await parts.heavy.validate(check, self._offload, on_progress)
         refuse.bad_lines(verdict)
@@ -177,12 +209,27 @@ class _BatchWalk:
             await self._move(BatchState.CANCELLED, **faults)
         return False
 
-    def _has_plan(self) -> bool:
-        return self._parts.disk.exists(f"{self._folder}/{PLAN}")
+    def _look_at_the_disk(self) -> bool:
+        """See how big the input is, and what there is of a plan and a journal. Blocks."""
+        disk, blob = self._parts.disk, self._batch.input_blob
+        path = self._parts.input_of(blob) if blob is not None else None
+        if path is not None and disk.exists(path):
+            handle = disk.open(path)
+            self._small = handle.size() <= self._parts.small_bytes
+            handle.close()
+        if self._small:
+            self._disk = Aside(disk, f"{self._folder}/{PLAN}")
+        if disk.names(f"{self._folder}/{JOURNAL}"):  # as earlier releases began it
+            self._journal_folder = f"{self._folder}/{JOURNAL}"
+        return disk.exists(f"{self._folder}/{PLAN}")
 
-    async def _count_lines(self, verdict: Verdict) -> None:
+    async def _begin(self, verdict: Verdict) -> None:
+        """Say how many lines there are, and that they run."""
         counts = structs.replace(self._batch.counts, total=verdict.lines)
-        await self._parts.store.batches.count(self._batch.id, counts, self._batch.usage)
+        steps: list[Awaitable[object]] = [self._count(counts, self._batch.usage)]
+        if self._batch.state is BatchState.VALIDATING:
+            steps.append(self._move(BatchState.IN_PROGRESS))  # lost to a cancel: then that goes on with the plan
+        await _side_by_side(*steps)
 
     # Dispatch and record
 
@@ -190,18 +237,26 @@ class _BatchWalk:
         parts, path = self._parts, self._parts.input_of(self._batch.input_blob or "")
         assert path is not None
         return folders.opened(
-            parts.disk,
+            self._disk,
             self._offload,
             lambda folder, lines: parts.journal(self._offload, folder, lines),
             self._folder,
             path,
+            journal_folder=self._journal_folder,
         )
+
+    def _walking(self, run: Opened) -> Walking:
+        """What those need who look at the results so far."""
+        path = self._parts.input_of(self._batch.input_blob or "")
+        assert path is not None
+        return Walking(self._disk, self._folder, path, self._dialect, run.journal)
 
     async def _answer(self, run: Opened) -> None:
         """Bring every line to a result in the journal. Raises Stopped where the walk was told to leave before that."""
         self._heed_the_state()
         if rest.is_left(run) and self._leash.outcome is None:
-            await self._ask(run)
+            with traces.span("batch.dispatch", model=self._batch.model, lines=run.plan.lines):
+                await self._ask(run)
         if rest.is_left(run):
             if self._leash.outcome is None:
                 assert self._leash.halted, "lines are left for no reason"
@@ -221,29 +276,65 @@ class _BatchWalk:
         parts, settings = self._parts, self._parts.dispatch
         share = parts.engine_of(self._batch.model or "").share(self._batch, settings.request_timeout_seconds)
         settings = structs.replace(settings, request_timeout_seconds=math.inf)  # the share keeps the time
-        watch = Watch(self._batch, parts.store, parts.clock, self._leash, share, parts.count_seconds)
+        watch = Watch(self._batch, self._count, parts.clock, self._leash, share, parts.count_seconds)
         requests, abilities = rest.requests(run, self._dialect), await share.start()
-        async with asyncio.TaskGroup() as group:
-            watching = group.create_task(watch.run(run))
-            await dispatch(
-                requests, share, abilities, run.journal, settings, Tally(), self._leash.stop, random=parts.random
-            )
-            watching.cancel()
+        tally, model = Tally(), self._batch.model or ""
+        try:
+            with parts.underway.asked(self._batch.id, model, tally):
+                async with asyncio.TaskGroup() as group:
+                    watching = group.create_task(watch.run(run))
+                    await dispatch(
+                        requests,
+                        share,
+                        abilities,
+                        run.journal,
+                        settings,
+                        tally,
+                        self._leash.stop,
+                        random=parts.random,
+                        held=parts.held,
+                    )
+                    watching.cancel()
+        finally:
+            parts.retried(model, tally.retries)
         await run.journal.flush()
 
     # Finalize and publish
 
     async def _end(self, run: Opened) -> None:
-        """Write the result files, and publish them with the end of the batch."""
-        counts = await self._offload(lambda: rest.final_counts(run))
-        await self._parts.store.batches.count(self._batch.id, counts, rest.counted(run)[1])
-        if self._batch.state is BatchState.IN_PROGRESS:
-            await self._move(BatchState.FINALIZING)  # lost to a cancel: it is finalized all the same
-        written = await self._write(run)
-        files = await self._publish(written)
-        await self._parts.store.batches.count(self._batch.id, counts, written.usage)
-        while not await self._close(run, files):  # lost to a cancel, once
-            pass
+        """Write the result files, and publish them with the end of the batch.
+
+        A small batch has them before anybody could see that it is finalized: all that is said of it is one commit.
+        """
+        counts, usage = await self._offload(lambda: rest.final_counts(run)), rest.counted(run)[1]
+        if not self._small:
+            await _side_by_side(self._count(counts, usage), self._finalizing())
+        with traces.span("batch.finalize", lines=counts.total):
+            written = await self._write(run)
+        with traces.span("batch.publish"):
+            files = await self._publish(written)
+        if self._small:
+            await self._end_at_once(run, counts, written.usage, files)
+        elif written.usage != usage:
+            await self._count(counts, written.usage)
+        while not self._batch.state.terminal:  # lost to a cancel, once
+            await self._close(run, files)
+
+    async def _finalizing(self) -> bool:
+        """Lost to a cancel: it is finalized all the same."""
+        return self._batch.state is BatchState.IN_PROGRESS and await self._move(BatchState.FINALIZING)
+
+    async def _end_at_once(self, run: Opened, counts: Counts, usage: Usage, files: ResultFiles) -> None:
+        """The last moves of a batch, begun one after another without waiting. One that loses its state changes
+        nothing, nor do those behind it."""
+        before = structs.replace(self._batch, counts=counts, usage=usage)
+        steps: list[Awaitable[object]] = [self._count(counts, usage)]
+        if before.state is BatchState.IN_PROGRESS:
+            finalizing = self._after(before, BatchState.FINALIZING)
+            closed = self._closed(finalizing, run, files)
+            steps += [self._write_move(before, finalizing), self._write_move(finalizing, closed, *files.all)]
+        await _side_by_side(*steps)
+        await self._look()
 
     async def _write(self, run: Opened) -> Written:
         def on_progress(_: int) -> None:
@@ -253,7 +344,9 @@ class _BatchWalk:
         parts, path = self._parts, self._parts.input_of(self._batch.input_blob or "")
         assert path is not None
         writing = Writing(
+            small=self._small,
             folder=self._folder,
+            journal_folder=self._journal_folder,
             input_path=path,
             output=f"{self._folder}/{OUTPUT}",
             errors=f"{self._folder}/{ERRORS}",
@@ -273,30 +366,51 @@ class _BatchWalk:
             errors=f"{self._folder}/{ERRORS}" if written.error_bytes else None,
         )
 
-    async def _close(self, run: Opened, files: ResultFiles) -> bool:
-        ids = {
-            "output_file_id": files.output.id if files.output else None,
-            "error_file_id": files.errors.id if files.errors else None,
-        }
-        return await self._move(self._last_state(run), *files.all, **ids)
+    async def _close(self, run: Opened, files: ResultFiles) -> None:
+        before = self._batch
+        await self._moved(before, self._closed(before, run, files), *files.all)
 
-    def _last_state(self, run: Opened) -> BatchState:
-        if self._batch.state is BatchState.CANCELLING:
-            return BatchState.CANCELLED
-        return BatchState.EXPIRED if run.journal.recorded.expired else BatchState.COMPLETED
+    def _closed(self, before: Batch, run: Opened, files: ResultFiles) -> Batch:
+        output, errors = files.output, files.errors
+        return self._after(
+            before,
+            _last_state(before, run),
+            output_file_id=output.id if output else None,
+            error_file_id=errors.id if errors else None,
+        )
 
     # States
 
-    async def _move(self, to: BatchState, *files: File, **facts: object) -> bool:
+    async def _move(self, to: BatchState, **facts: object) -> bool:
         """Bring the batch to its next state; False where somebody else moved it first: it then stands where that is."""
-        after = structs.replace(self._batch.move(to, self._now()), model=self._model, **facts)
-        event = arrival(self._parts.new_event_id(), after)
-        moved = await self._parts.store.batches.move(self._batch.state, after, event, files)
-        if moved:
-            self._batch = after
+        return await self._moved(self._batch, self._after(self._batch, to, **facts))
+
+    async def _moved(self, before: Batch, after: Batch, *files: File) -> bool:
+        moved = await self._write_move(before, after, *files)
+        if moved:  # meanwhile it may have been counted
+            self._batch = structs.replace(after, counts=self._batch.counts, usage=self._batch.usage)
         else:
             await self._look()
         return moved
+
+    async def _write_move(self, before: Batch, after: Batch, *files: File) -> bool:
+        event = arrival(self._parts.new_event_id(), after)
+        moved = await self._parts.store.batches.move(before.state, after, event, files)
+        if moved:
+            self._parts.moved(after)
+        return moved
+
+    async def _count(self, counts: Counts, usage: Usage) -> None:
+        """Write how far the batch is, where that is news."""
+        before = self._batch
+        if (counts, usage) == (before.counts, before.usage):
+            return
+        if await self._parts.store.batches.count(before.id, counts, usage):
+            self._batch = structs.replace(self._batch, counts=counts, usage=usage)
+            self._parts.counted(before, self._batch)
+
+    def _after(self, before: Batch, to: BatchState, **facts: object) -> Batch:
+        return structs.replace(before.move(to, self._now()), model=self._model, **facts)
 
     async def _look(self) -> None:
         batch = await self._parts.store.batches.get(self._batch.project, self._batch.id)
@@ -306,3 +420,23 @@ class _BatchWalk:
 
     def _now(self) -> int:
         return int(self._parts.clock.now())
+
+
+def _last_state(batch: Batch, run: Opened) -> BatchState:
+    if batch.state is BatchState.CANCELLING:
+        return BatchState.CANCELLED
+    return BatchState.EXPIRED if run.journal.recorded.expired else BatchState.COMPLETED
+
+
+async def _side_by_side(*steps: Awaitable[object]) -> None:
+    """Begin calls of the store in this order, without waiting for each, so that they may share a commit."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for step in steps:
+                group.create_task(_done(step))
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
+
+
+async def _done(step: Awaitable[object]) -> None:
+    await step

@@ -6,6 +6,7 @@ processes of their own (`wiring/heavy`); the steps are the same.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Protocol
 
 from msgspec import Struct
@@ -21,15 +22,20 @@ from batchyard.pipeline.validate import OnProgress, Verdict, validate
 
 
 class Terms(Struct, frozen=True):
-    """What the lines of a batch are held to: its canonical endpoint, and the models that they may name."""
+    """What the lines of a batch are held to: its canonical endpoint, and the models that they may name; None: any."""
 
     endpoint: str
-    models: frozenset[str]
+    models: frozenset[str] | None
 
 
 class Check(Struct, frozen=True, kw_only=True):
-    """An input to be validated: see `validate`. `dialect` holds its lines to `terms`, in the name of `run_id`."""
+    """An input to be validated: see `validate`. `dialect` holds its lines to `terms`, in the name of `run_id`.
 
+    The plan of a `small` one is written to `disk`, of others to the machine's own.
+    """
+
+    disk: Disk
+    small: bool
     input_path: str
     plan_path: str
     run_id: str
@@ -40,9 +46,11 @@ class Check(Struct, frozen=True, kw_only=True):
 
 
 class Writing(Struct, frozen=True, kw_only=True):
-    """Result files to be written: see `finalize`. Everything in the journal of `run` is durable."""
+    """Result files to be written: see `finalize`; publishing makes them safe. All of `run`'s journal is durable."""
 
+    small: bool
     folder: str
+    journal_folder: str
     input_path: str
     output: str
     errors: str
@@ -65,17 +73,17 @@ class Heavy(Protocol):
 
 
 class InThreads:
-    """Carries them out where the walk has its other blocking steps, so many at a time."""
+    """Carries them out where the walk has its other blocking steps, so many at a time that are not small."""
 
     def __init__(self, disk: Disk, at_once: int) -> None:
         self._disk = disk
         self._turns = asyncio.Semaphore(at_once)
 
     async def validate(self, check: Check, offload: Offload, on_progress: OnProgress) -> Verdict:
-        async with self._turns:
+        async with self._turn(check.small):
             return await offload(
                 lambda: validate(
-                    self._disk,
+                    check.disk,
                     check.input_path,
                     check.plan_path,
                     check.dialect,
@@ -86,7 +94,7 @@ class InThreads:
             )
 
     async def finalize(self, writing: Writing, offload: Offload, on_progress: Callable[[int], None]) -> Written:
-        async with self._turns:
+        async with self._turn(writing.small):
             return await offload(
                 lambda: finalize(
                     self._disk,
@@ -98,5 +106,9 @@ class InThreads:
                     errors=writing.errors,
                     order=Order.INPUT,
                     on_progress=on_progress,
+                    durable=False,
                 )
             )
+
+    def _turn(self, small: bool) -> AbstractAsyncContextManager[object]:
+        return nullcontext() if small else self._turns

@@ -1,6 +1,6 @@
 """Batches of a server, put together: what they are walked with, and the calendar that walks them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 
 from msgspec import Struct
@@ -13,13 +13,16 @@ from batchyard.domain.batch import Batch, Form
 from batchyard.domain.errors import Unavailable
 from batchyard.endpoints import ENDPOINTS
 from batchyard.journals.disk import open_journal
-from batchyard.offload import ThreadOffload
-from batchyard.pipeline.batch_walk import BatchParts, walk_batch
+from batchyard.offload import Lanes, Offload
+from batchyard.pipeline.backlog import Held
+from batchyard.pipeline.batch_walk import SMALL_BYTES, BatchParts, ignore, walk_batch
 from batchyard.pipeline.examine import Taking, nothing_examined
+from batchyard.pipeline.folder import Folders
 from batchyard.pipeline.heavy import Heavy, InThreads, Terms
 from batchyard.pipeline.leash import Leash
 from batchyard.pipeline.publish import Publisher
 from batchyard.pipeline.share import Sharing
+from batchyard.pipeline.underway import Underway
 from batchyard.server.models import Models
 from batchyard.service import rules
 from batchyard.service.batches import canonical
@@ -31,6 +34,11 @@ from batchyard.wiring.lines import line_dialect
 HEAVY_AT_ONCE = 2
 """How many batches read or write whole files at the same time: more of them would take the processor from the doors."""
 
+LANES = 6
+"""Threads for the disks of all walks. More of them would keep the event loop waiting for its turn."""
+HELD_BYTES = 256 << 20
+"""Requests of all batches in memory."""
+
 BATCH_RULES = BatchRules(endpoints=tuple(each for each in rules.ENDPOINTS if each in ENDPOINTS))
 """Only endpoints that we know how to check are offered."""
 
@@ -40,6 +48,11 @@ class Engines:
 
     def __init__(self) -> None:
         self._sharings: dict[str, Sharing] = {}
+
+    @property
+    def sharings(self) -> Mapping[str, Sharing]:
+        """All, by model."""
+        return self._sharings
 
     def add(self, model: str, sharing: Sharing) -> None:
         self._sharings[model] = sharing
@@ -53,7 +66,8 @@ class Engines:
 
 
 class Yard(Struct, frozen=True, kw_only=True):
-    """What batches need of a server. Without `heavy`, everything is done in the threads of walks."""
+    """What batches need of a server. `steps` is where small steps of many of them run together. Without `heavy`, whole
+    files are read and written in the threads of walks."""
 
     store: Store
     blobs: Blobs
@@ -65,8 +79,15 @@ class Yard(Struct, frozen=True, kw_only=True):
     engines: Engines
     quota_of: QuotaOf
     folder: str
+    steps: Offload
+    underway: Underway
     heavy: Heavy | None = None
     examined: Taking = nothing_examined
+    small_bytes: int = SMALL_BYTES
+    moved: Callable[[Batch], None] = ignore
+    counted: Callable[[Batch, Batch], None] = ignore
+    retried: Callable[[str, int], None] = ignore
+    on_commit: Callable[[float], None] = ignore
     dispatch: DispatchSettings = DispatchSettings()
     count_seconds: float = 1.0
 
@@ -79,8 +100,11 @@ def batch_parts(yard: Yard) -> BatchParts:
         disk=yard.disk,
         clock=yard.clock,
         folder=yard.folder,
+        folders=Folders(yard.disk, yard.folder, yard.steps),
         publisher=Publisher(yard.blobs, yard.ids.file),
-        journal=lambda offload, folder, lines: open_journal(yard.disk, offload, folder, lines),
+        journal=lambda offload, folder, lines: open_journal(
+            yard.disk, offload, folder, lines, yard.on_commit, made=True
+        ),
         dialect=lambda batch: line_dialect(batch.id, terms(batch), batch.form),
         model_of=lambda name: yard.models.find(name).name,
         engine_of=yard.engines.of,
@@ -91,18 +115,20 @@ def batch_parts(yard: Yard) -> BatchParts:
         terms=terms,
         heavy=yard.heavy or InThreads(yard.disk, HEAVY_AT_ONCE),
         examined=yard.examined,
+        small_bytes=yard.small_bytes,
+        held=Held(HELD_BYTES),
+        underway=yard.underway,
+        moved=yard.moved,
+        counted=yard.counted,
+        retried=yard.retried,
         dispatch=yard.dispatch,
         count_seconds=yard.count_seconds,
     )
 
 
-async def walk_in_a_thread(parts: BatchParts, batch: Batch, leash: Leash) -> None:
-    """Walk a batch with a thread of its own for its disk, so that none waits for another's."""
-    offload = ThreadOffload("batch")
-    try:
-        await walk_batch(batch, parts, offload, leash)
-    finally:
-        offload.close()
+async def walk_in_a_lane(parts: BatchParts, lanes: Lanes, batch: Batch, leash: Leash) -> None:
+    """Walk a batch with a lane of its own for its disk, so that it waits for no other's."""
+    await walk_batch(batch, parts, lanes.lane(), leash)
 
 
 def _terms_for(models: Models) -> Callable[[Batch], Terms]:
@@ -110,7 +136,7 @@ def _terms_for(models: Models) -> Callable[[Batch], Terms]:
 
     def terms(batch: Batch) -> Terms:
         path = canonical(batch.endpoint, batch.form)
-        return Terms(path, models.names_for(path))
+        return Terms(path, models.names_for(path) if batch.model is None else None)  # else its model was here once
 
     return terms
 

@@ -5,27 +5,34 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from random import Random
 
+import msgspec
 from msgspec import Struct
 
 from batchyard.blobs.local import LocalBlobs
 from batchyard.clock import Clock
 from batchyard.config import DispatchSettings
+from batchyard.dialects.openai.objects import event_object
 from batchyard.disk import Disk
 from batchyard.domain.access import ProjectId, Quota
-from batchyard.offload import Offload
+from batchyard.domain.batch import Batch
+from batchyard.domain.event import Event
+from batchyard.offload import Lanes, Offload
 from batchyard.pipeline.batch_walk import tidy
 from batchyard.pipeline.calendar import Calendar, CalendarSettings
 from batchyard.pipeline.examine import Examinations
 from batchyard.pipeline.heavy import InThreads
-from batchyard.pipeline.notice import NoticedStore
+from batchyard.pipeline.notice import NoticedStore, log_move
 from batchyard.pipeline.notify import Notify
+from batchyard.pipeline.underway import Underway
 from batchyard.server.house import House, Limits
 from batchyard.server.interactive import Interactive
 from batchyard.server.models import Models
 from batchyard.service.access import Access
 from batchyard.service.batches import Batches
+from batchyard.service.feed import Feed
 from batchyard.service.files import Files
 from batchyard.service.ids import Ids
+from batchyard.service.results import Results
 from batchyard.service.rules import BatchRules, FileRules, QuotaOf, UploadRules
 from batchyard.service.sweep import Sweep
 from batchyard.service.uploads import Uploads
@@ -39,9 +46,10 @@ from batchyard.wiring.batches import (
     Yard,
     batch_parts,
     terms_of_url,
-    walk_in_a_thread,
+    walk_in_a_lane,
 )
 from batchyard.wiring.heavy.steps import HEAVY_BYTES, InProcesses
+from batchyard.wiring.measures import Measures
 from batchyard.wiring.webhooks import Courier, WebhookSettings
 
 RUNS = "runs"
@@ -54,12 +62,16 @@ def same_quota(project: ProjectId) -> Quota:
 
 
 class Ground(Struct, frozen=True, kw_only=True):
-    """What a server stands on. `folder` is its data folder, `blob_steps` where the blobs' disk is worked."""
+    """What a server stands on.
+
+    `folder` is its data folder, `blob_steps` where the blobs' disk is worked, `lanes` where walks work theirs.
+    """
 
     store: Store
     blobs: LocalBlobs
     disk: Disk
     blob_steps: Offload
+    lanes: Lanes
     clock: Clock
     random: Random
     folder: str
@@ -107,6 +119,7 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         ground.blobs.path,
         settings.heavy_bytes,
     )
+    underway, feed = Underway(ground.blob_steps), Feed(store, clock, _event_bytes)
     parts = batch_parts(
         Yard(
             store=store,
@@ -121,12 +134,20 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
             folder=f"{ground.folder}/{RUNS}",
             heavy=heavy,
             examined=examinations.take,
+            steps=ground.blob_steps,
+            underway=underway,
+            moved=lambda batch: _moved(measures, feed, batch),
+            counted=lambda before, after: _counted(measures, feed, before, after),
+            retried=lambda model, retries: measures.retried(model, retries),
+            on_commit=metrics.journal_seconds.observe,
             dispatch=settings.dispatch,
             count_seconds=settings.count_seconds,
         )
     )
-    calendar = Calendar(store, clock, partial(walk_in_a_thread, parts), settings.calendar)
-    noticed = NoticedStore(store, calendar.notice)
+    calendar = Calendar(store, clock, partial(walk_in_a_lane, parts, ground.lanes), settings.calendar)
+    measures = Measures(metrics, clock, underway, lambda: calendar.waiting, lambda: engines.sharings)
+    metrics.at_look.append(lambda: metrics.listeners.set(feed.listeners))
+    noticed = NoticedStore(store, partial(_notice, calendar, measures, feed))
     files = Files(store, ground.blobs, clock, ids, settings.quota_of, settings.file_rules, examinations)
     uploads = Uploads(
         store,
@@ -139,6 +160,8 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         examinations,
     )
 
+    access = Access(store, clock, ids)
+
     async def make_ready() -> None:
         await tidy(parts, ground.blob_steps)
         await examinations.clear()
@@ -146,10 +169,12 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
     courier = Courier(settings.webhooks, clock)
     notify = Notify(store, clock, ground.random, courier.carry, settings.webhooks.notify)
     house = House(
-        access=Access(store, clock, ids),
+        access=access,
         files=files,
         uploads=uploads,
         batches=Batches(noticed, clock, ids, settings.quota_of, settings.batch_rules),
+        results=Results(store, ground.blobs, clock, underway.portion),
+        feed=feed,
         webhooks=Webhooks(store, clock, ids, courier.check, courier.carry, settings.webhooks.rules),
         models=models,
         interactive=Interactive(metrics, timeout_seconds=settings.dispatch.request_timeout_seconds),
@@ -167,8 +192,31 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         calendar=calendar,
         tidy=make_ready,
         close=heavy.close,
-        duties=(notify.run, examinations.run),
+        duties=(feed.run, lambda: measures.begin(store), notify.run, access.keep_notes, examinations.run),
     )
+
+
+def _notice(calendar: Calendar, measures: Measures, feed: Feed, batch: Batch) -> None:
+    """A caller has added a batch or cancelled it."""
+    calendar.notice(batch)
+    _moved(measures, feed, batch)
+
+
+def _moved(measures: Measures, feed: Feed, batch: Batch) -> None:
+    """A batch came into a state."""
+    log_move(batch)
+    measures.moved(batch)
+    feed.moved(batch)
+
+
+def _counted(measures: Measures, feed: Feed, before: Batch, after: Batch) -> None:
+    """Lines of a batch got results."""
+    measures.counted(before, after)
+    feed.counted(after)
+
+
+def _event_bytes(kind: str, at: int, batch: Batch, event: Event | None) -> bytes:
+    return msgspec.json.encode(event_object(kind, at, batch, event))
 
 
 async def run_duties(rooms: Rooms) -> None:

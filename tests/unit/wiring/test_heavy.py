@@ -53,6 +53,8 @@ def written(folder: Path, data: bytes) -> Check:
     """A check of a file in a folder, which becomes the run's."""
     (folder / "in.jsonl").write_bytes(data)
     return Check(
+        disk=LocalDisk(),
+        small=False,
         input_path=f"{folder}/in.jsonl",
         plan_path=f"{folder}/plan",
         run_id="batch_1",
@@ -101,8 +103,8 @@ async def result_files(heavy: Heavy, folder: Path, check: Check, form: Form) -> 
                 run.journal.append(Result(place, f"l{place}", outcome, answer))
         await run.journal.flush()
         writing = Writing(
-            folder=str(folder), input_path=check.input_path, output=f"{folder}/out", errors=f"{folder}/err",
-            run_id="batch_1", terms=TERMS, form=form,
+            small=False, folder=str(folder), journal_folder=f"{folder}/journal", input_path=check.input_path,
+            output=f"{folder}/out", errors=f"{folder}/err", run_id="batch_1", terms=TERMS, form=form,
             dialect=line_dialect("batch_1", TERMS, form), run=run,
         )  # fmt: skip
         told = await heavy.finalize(writing, inline, ignore)

@@ -29,7 +29,7 @@ class SqliteBatches:
         return await self._database.write(lambda t: _add_once(t, batch, event, quota, once))
 
     async def get(self, project: ProjectId, id: BatchId) -> Batch | None:
-        row = await self._database.read(lambda t: t.row("batches/get", project=project, id=id))
+        row = await self._database.look("batches/get", project=project, id=id)
         return _convert(row) if row else None
 
     async def list(
@@ -52,7 +52,7 @@ class SqliteBatches:
         )
 
     async def unended(self) -> Sequence[Batch]:
-        return [_convert(row) for row in await self._database.read(lambda t: t.rows("batches/unended"))]
+        return await self._database.read(lambda t: [_convert(row) for row in t.rows("batches/unended")])
 
     async def move(self, before: BatchState, batch: Batch, event: Event, files: Sequence[File] = ()) -> bool:
         if batch.state not in MOVES[before]:
@@ -69,8 +69,16 @@ class SqliteEvents:
         self._database = database
 
     async def after(self, number: int, limit: int, project: ProjectId | None = None) -> Sequence[tuple[int, Event]]:
-        rows = await self._database.read(lambda t: t.rows("events/after", number=number, limit=limit, project=project))
+        if project is None:
+            rows = await self._database.read(lambda t: t.rows("events/after", number=number, limit=limit))
+        else:
+            where: Row = {"number": number, "limit": limit, "project": project}
+            rows = await self._database.read(lambda t: t.rows("events/after_in", **where))
         return [(row["number"], msgspec.convert(row, Event)) for row in rows]
+
+    async def last(self) -> int:
+        row = await self._database.read(lambda t: t.row("events/last"))
+        return row["number"] if row else 0
 
     async def forget(self, before: int) -> int:
         return await self._database.write(lambda t: t.run("events/forget", before=before))

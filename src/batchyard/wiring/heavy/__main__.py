@@ -187,8 +187,9 @@ def _finalize(step: Step) -> Written:
 async def _written(step: Step, asked: ToFinalize) -> Written:
     """The journal is opened anew: all of it is durable, so nothing of it changes."""
     disk = LocalDisk()
-    journal = partial(open_journal, disk, _inline)
-    async with opened(disk, _inline, journal, asked.folder, asked.input_path) as run:
+    journal = partial(open_journal, disk, _inline, made=True)
+    folder = asked.journal_folder
+    async with opened(disk, _inline, journal, asked.folder, asked.input_path, journal_folder=folder) as run:
         return finalize(
             disk,
             run.plan,
@@ -199,6 +200,7 @@ async def _written(step: Step, asked: ToFinalize) -> Written:
             errors=asked.errors,
             order=Order.INPUT,
             on_progress=lambda lines: step.on_progress(0, lines),
+            durable=False,
         )
 
 

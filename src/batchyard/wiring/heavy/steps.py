@@ -37,7 +37,7 @@ class InProcesses:
         self._heavy_bytes = heavy_bytes
 
     async def validate(self, check: Check, offload: Offload, on_progress: OnProgress) -> Verdict:
-        if await self._is_small(check.input_path, offload):
+        if check.small or await self._is_small(check.input_path, offload):
             return await self._small.validate(check, offload, on_progress)
         step = ToValidate(
             input_path=check.input_path,
@@ -51,10 +51,11 @@ class InProcesses:
         return decode(done, Verdict)
 
     async def finalize(self, writing: Writing, offload: Offload, on_progress: Callable[[int], None]) -> Written:
-        if await self._is_small(writing.input_path, offload):
+        if writing.small or await self._is_small(writing.input_path, offload):
             return await self._small.finalize(writing, offload, on_progress)
         step = ToFinalize(
             folder=writing.folder,
+            journal_folder=writing.journal_folder,
             input_path=writing.input_path,
             output=writing.output,
             errors=writing.errors,

@@ -44,9 +44,10 @@ class ToValidate(Struct, frozen=True, kw_only=True):
 
 
 class ToFinalize(Struct, frozen=True, kw_only=True):
-    """Result files to be written, from the plan and the journal in `folder`."""
+    """Result files to be written, from the plan and the journal in their folders."""
 
     folder: str
+    journal_folder: str
     input_path: str
     output: str
     errors: str
