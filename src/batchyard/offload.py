@@ -110,7 +110,7 @@ class Together(Generic[W]):
         self._wishes.append(wish)
         try:
             return await self._offload(lambda: self._end(wish))
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit):  # its caller is gone
             wish.withdrawn = True
             raise
 

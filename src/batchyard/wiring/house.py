@@ -23,10 +23,12 @@ from batchyard.pipeline.examine import Examinations
 from batchyard.pipeline.heavy import InThreads
 from batchyard.pipeline.notice import NoticedStore, log_move
 from batchyard.pipeline.notify import Notify
+from batchyard.pipeline.parking import Parking
 from batchyard.pipeline.underway import Underway
 from batchyard.server.house import House, Limits
 from batchyard.server.interactive import Interactive
 from batchyard.server.models import Models
+from batchyard.server.tolls import Tolls
 from batchyard.service.access import Access
 from batchyard.service.batches import Batches
 from batchyard.service.feed import Feed
@@ -34,6 +36,7 @@ from batchyard.service.files import Files
 from batchyard.service.ids import Ids
 from batchyard.service.results import Results
 from batchyard.service.rules import BatchRules, FileRules, QuotaOf, UploadRules
+from batchyard.service.spending import Spending
 from batchyard.service.sweep import Sweep
 from batchyard.service.uploads import Uploads
 from batchyard.service.webhooks import Webhooks
@@ -100,6 +103,7 @@ class Rooms(Struct, frozen=True, kw_only=True):
     sweep: Sweep
     engines: Engines
     calendar: Calendar
+    parking: Parking
     tidy: Callable[[], Awaitable[None]]
     close: Callable[[], Awaitable[None]]
     duties: tuple[Callable[[], Awaitable[None]], ...] = ()
@@ -108,7 +112,7 @@ class Rooms(Struct, frozen=True, kw_only=True):
 def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = None) -> Rooms:
     """All rooms, without models: those come as their engines start. `ready` is why no work is taken yet."""
     store, clock, ids = ground.store, ground.clock, Ids(ground.random)
-    metrics, models, engines = Metrics(), Models(), Engines()
+    metrics, models, engines, parking = Metrics(), Models(), Engines(), Parking()
     heavy = InProcesses(InThreads(ground.disk, HEAVY_AT_ONCE), HEAVY_AT_ONCE, settings.heavy_bytes)
     examinations = Examinations(
         ground.disk,
@@ -142,9 +146,12 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
             on_commit=metrics.journal_seconds.observe,
             dispatch=settings.dispatch,
             count_seconds=settings.count_seconds,
+            parking=parking,
+            when_full=settings.batch_rules.when_full,
         )
     )
-    calendar = Calendar(store, clock, partial(walk_in_a_lane, parts, ground.lanes), settings.calendar)
+    calendar = Calendar(store, clock, partial(walk_in_a_lane, parts, ground.lanes), settings.calendar, parking)
+    spending = Spending(store, clock)
     measures = Measures(metrics, clock, underway, lambda: calendar.waiting, lambda: engines.sharings)
     metrics.at_look.append(lambda: metrics.listeners.set(feed.listeners))
     noticed = NoticedStore(store, partial(_notice, calendar, measures, feed))
@@ -178,6 +185,8 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         webhooks=Webhooks(store, clock, ids, courier.check, courier.carry, settings.webhooks.rules),
         models=models,
         interactive=Interactive(metrics, timeout_seconds=settings.dispatch.request_timeout_seconds),
+        tolls=Tolls(settings.quota_of, spending),
+        spending=spending,
         metrics=metrics,
         ids=ground.random,
         clock=clock,
@@ -190,9 +199,17 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         sweep=Sweep(store, ground.blobs, clock),
         engines=engines,
         calendar=calendar,
+        parking=parking,
         tidy=make_ready,
         close=heavy.close,
-        duties=(feed.run, lambda: measures.begin(store), notify.run, access.keep_notes, examinations.run),
+        duties=(
+            spending.keep_flushed,
+            feed.run,
+            lambda: measures.begin(store),
+            notify.run,
+            access.keep_notes,
+            examinations.run,
+        ),
     )
 
 
