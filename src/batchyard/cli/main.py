@@ -10,6 +10,7 @@ from typer._completion_classes import completion_init
 
 from batchyard import __version__
 from batchyard.cli.completion import completion
+from batchyard.cli.config import config
 from batchyard.cli.doctor import doctor
 from batchyard.cli.exits import EPILOGUE
 from batchyard.cli.options import LenientCommand, PanelledCommand
@@ -51,6 +52,7 @@ app.command("run-batch", cls=LenientCommand, epilog=EPILOGUE, short_help=_RUN)(r
 app.command("run", cls=LenientCommand, epilog=EPILOGUE, short_help="The same as run-batch.")(run_batch)
 app.command("validate", cls=PanelledCommand, short_help="The checks of a run, without the run.")(validate)
 app.command("serve", cls=PanelledCommand, short_help="Files, batches and models over HTTP.")(serve)
+app.add_typer(config, name="config", context_settings=CONTEXT)
 app.command("doctor", cls=PanelledCommand, short_help="What this machine has and what is wrong.")(doctor)
 app.command("completion", cls=PanelledCommand, short_help="Teach your shell our commands.")(completion)
 

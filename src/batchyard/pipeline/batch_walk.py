@@ -11,9 +11,9 @@ its owner, has an error line written for everything that did not run, and is fin
 """
 
 import asyncio
-import math
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from functools import partial
 from random import Random
 
 from msgspec import Struct, structs
@@ -31,15 +31,15 @@ from batchyard.journal import Journal
 from batchyard.offload import Offload
 from batchyard.pipeline import folder as folders
 from batchyard.pipeline import refuse, rest
-from batchyard.pipeline.dispatch import dispatch
+from batchyard.pipeline.ask import Asked, Asking
 from batchyard.pipeline.finalize import Written, finalize
 from batchyard.pipeline.folder import PLAN, Opened
 from batchyard.pipeline.leash import REASONS, Leash
+from batchyard.pipeline.lines import Reader
 from batchyard.pipeline.publish import Publisher, ResultFiles
 from batchyard.pipeline.refuse import Refused
-from batchyard.pipeline.share import Sharing
+from batchyard.pipeline.share import Shares, Sharing
 from batchyard.pipeline.stop import Stopped
-from batchyard.pipeline.tally import Tally
 from batchyard.pipeline.validate import Verdict, validate
 from batchyard.pipeline.watch import Watch
 from batchyard.store import Store
@@ -131,7 +131,8 @@ class _BatchWalk:
             verdict = await self._validate()
         except Refused as refused:
             return await self._refuse(refused)
-        self._model = self._parts.model_of(next(iter(verdict.by_model)))
+        models = {self._parts.model_of(name) for name in verdict.by_model}
+        self._model = models.pop() if len(models) == 1 else None
         await self._count_lines(verdict)
         if self._batch.state is BatchState.VALIDATING:
             await self._move(BatchState.IN_PROGRESS)  # lost to a cancel: then that goes on with the plan
@@ -182,15 +183,19 @@ class _BatchWalk:
     # Dispatch and record
 
     def _opened(self) -> AbstractAsyncContextManager[Opened]:
-        parts, path = self._parts, self._parts.input_of(self._batch.input_blob or "")
-        assert path is not None
+        parts = self._parts
         return folders.opened(
             parts.disk,
             self._offload,
             lambda folder, lines: parts.journal(self._offload, folder, lines),
             self._folder,
-            path,
+            self._input(),
         )
+
+    def _input(self) -> str:
+        path = self._parts.input_of(self._batch.input_blob or "")
+        assert path is not None
+        return path
 
     async def _answer(self, run: Opened) -> None:
         """Bring every line to a result in the journal. Raises Stopped where the walk was told to leave before that."""
@@ -212,19 +217,42 @@ class _BatchWalk:
             self._leash.expire()
 
     async def _ask(self, run: Opened) -> None:
-        """Ask the engine what is left; what it answered is durable when this returns."""
-        parts, settings = self._parts, self._parts.dispatch
-        share = parts.engine_of(self._batch.model or "").share(self._batch, settings.request_timeout_seconds)
-        settings = structs.replace(settings, request_timeout_seconds=math.inf)  # the share keeps the time
-        watch = Watch(self._batch, parts.store, parts.clock, self._leash, share, parts.count_seconds)
-        requests, abilities = rest.requests(run, self._dialect), await share.start()
-        async with asyncio.TaskGroup() as group:
+        """Ask the engines what is left; what they answered is durable when this returns."""
+        parts, shares = self._parts, Shares()
+        watch = Watch(self._batch, parts.store, parts.clock, self._leash, shares, parts.count_seconds)
+        asking = Asking(
+            batch=self._batch,
+            engine_of=parts.engine_of,
+            journal=run.journal,
+            settings=parts.dispatch,
+            stop=self._leash.stop,
+            shares=shares,
+            random=parts.random,
+        )
+        async with asyncio.TaskGroup() as group, self._asked(run) as asked:
             watching = group.create_task(watch.run(run))
-            await dispatch(
-                requests, share, abilities, run.journal, settings, Tally(), self._leash.stop, random=parts.random
-            )
+            outage = await asking.all(asked)
             watching.cancel()
         await run.journal.flush()
+        if outage is not None:
+            raise outage
+
+    @asynccontextmanager
+    async def _asked(self, run: Opened) -> AsyncGenerator[list[Asked]]:
+        """What to ask of each model. Several models read the input each in its own place."""
+        parts, dialect = self._parts, self._dialect
+        if self._batch.model is not None:
+            yield [Asked(self._batch.model, lambda: rest.requests(run, dialect))]
+            return
+        async with parts.heavy:
+            by_model = await self._offload(lambda: rest.by_model(run, dialect, parts.model_of))
+        with ExitStack() as readers:
+            asked: list[Asked] = []
+            for model, places in by_model.items():
+                reader = await self._offload(lambda: Reader(parts.disk, self._input()))
+                readers.callback(reader.close)
+                asked.append(Asked(model, partial(rest.requests_at, run, reader, dialect, places)))
+            yield asked
 
     # Finalize and publish
 

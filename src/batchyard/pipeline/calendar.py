@@ -73,6 +73,12 @@ class Calendar:
             self._waiting[batch.id] = _Waiting(batch)
         self._stir.set()
 
+    def hurry(self) -> None:
+        """An engine has come: what could not go on tries again now."""
+        for waiting in self._waiting.values():
+            waiting.due = 0.0
+        self._stir.set()
+
     async def run(self, stop: asyncio.Event) -> None:
         """Walk batches until told to stop; return once every walk has left. What has not ended goes on next time."""
         loop = asyncio.get_running_loop()

@@ -32,11 +32,12 @@ class Interactive:
         return reply
 
     async def _answer(self, model: Model, request: Request) -> Reply:
+        seconds = model.request_timeout_seconds or self._timeout_seconds
         try:
-            async with asyncio.timeout(self._timeout_seconds):
+            async with asyncio.timeout(seconds):
                 return await model.engine.infer(request)
         except TimeoutError:
-            return Failure("request_timeout", f"No answer within {self._timeout_seconds:g} seconds.", Fault.LOST)
+            return Failure("request_timeout", f"No answer within {seconds:g} seconds.", Fault.LOST)
 
     @contextmanager
     def _counted(self) -> Generator[None]:

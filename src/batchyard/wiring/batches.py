@@ -48,7 +48,7 @@ class Engines:
         """Raises Unavailable where nobody answers for it."""
         sharing = self._sharings.get(model)
         if sharing is None:
-            raise Unavailable(f"Nobody here answers for the model '{model}'.", remedy="Serve it again.")
+            raise Unavailable(f"Nobody here answers for the model '{model}' now.", remedy="Serve it again.")
         return sharing
 
 
@@ -67,6 +67,8 @@ class Yard(Struct, frozen=True, kw_only=True):
     folder: str
     dispatch: DispatchSettings = DispatchSettings()
     count_seconds: float = 1.0
+    several_models: bool = False
+    files_at_once: int = HEAVY_AT_ONCE
 
 
 def batch_parts(yard: Yard) -> BatchParts:
@@ -78,14 +80,14 @@ def batch_parts(yard: Yard) -> BatchParts:
         folder=yard.folder,
         publisher=Publisher(yard.blobs, yard.ids.file),
         journal=lambda offload, folder, lines: open_journal(yard.disk, offload, folder, lines),
-        dialect=_dialect_for(yard.models),
-        model_of=lambda name: yard.models.find(name).name,
+        dialect=_dialect_for(yard.models, several_models=yard.several_models),
+        model_of=lambda name: yard.models.own_names().get(name, name),
         engine_of=yard.engines.of,
         input_of=yard.blobs.path,
         max_lines=lambda project: yard.quota_of(project).requests_per_file,
         new_event_id=yard.ids.event,
         random=yard.random,
-        heavy=asyncio.Semaphore(HEAVY_AT_ONCE),
+        heavy=asyncio.Semaphore(yard.files_at_once),
         dispatch=yard.dispatch,
         count_seconds=yard.count_seconds,
     )
@@ -100,13 +102,20 @@ async def walk_in_a_thread(parts: BatchParts, batch: Batch, leash: Leash) -> Non
         offload.close()
 
 
-def _dialect_for(models: Models) -> Callable[[Batch], LineDialect]:
+def _dialect_for(models: Models, *, several_models: bool) -> Callable[[Batch], LineDialect]:
     """The line dialect that holds each batch's lines to its endpoint, and to the models that serve it."""
 
     def dialect(batch: Batch) -> LineDialect:
         path = canonical(batch.endpoint, batch.form)
         return openai.open(
-            openai.Config(run_id=batch.id, endpoints={path: ENDPOINTS[path]}, models=models.names_for(path), batch=True)
+            openai.Config(
+                run_id=batch.id,
+                endpoints={path: ENDPOINTS[path]},
+                models=models.names_for(path),
+                batch=True,
+                several_models=several_models,
+                own_names=models.own_names(),
+            )
         )
 
     return dialect

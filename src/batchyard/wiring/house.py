@@ -28,7 +28,7 @@ from batchyard.service.sweep import Sweep
 from batchyard.service.uploads import Uploads
 from batchyard.store import Store
 from batchyard.telemetry.metrics import Metrics
-from batchyard.wiring.batches import BATCH_RULES, Engines, Yard, batch_parts, walk_in_a_thread
+from batchyard.wiring.batches import BATCH_RULES, HEAVY_AT_ONCE, Engines, Yard, batch_parts, walk_in_a_thread
 
 RUNS = "runs"
 
@@ -51,7 +51,7 @@ class Ground(Struct, frozen=True, kw_only=True):
 
 
 class HouseSettings(Struct, frozen=True, kw_only=True):
-    """What the rooms are told."""
+    """What the rooms are told. Without `keys` every caller is the operator."""
 
     quota_of: QuotaOf = same_quota
     file_rules: FileRules = FileRules()
@@ -61,6 +61,9 @@ class HouseSettings(Struct, frozen=True, kw_only=True):
     calendar: CalendarSettings = CalendarSettings()
     dispatch: DispatchSettings = DispatchSettings()
     count_seconds: float = 1.0
+    several_models: bool = False
+    files_at_once: int = HEAVY_AT_ONCE
+    keys: bool = True
 
 
 class Rooms(Struct, frozen=True, kw_only=True):
@@ -93,6 +96,8 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
             folder=f"{ground.folder}/{RUNS}",
             dispatch=settings.dispatch,
             count_seconds=settings.count_seconds,
+            several_models=settings.several_models,
+            files_at_once=settings.files_at_once,
         )
     )
     calendar = Calendar(store, clock, partial(walk_in_a_thread, parts), settings.calendar)
@@ -100,7 +105,7 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
     files = Files(store, ground.blobs, clock, ids, settings.quota_of, settings.file_rules)
     uploads = Uploads(store, ground.blobs, clock, ids, settings.quota_of, settings.upload_rules, settings.file_rules)
     house = House(
-        access=Access(store, clock, ids),
+        access=Access(store, clock, ids, keys=settings.keys),
         files=files,
         uploads=uploads,
         batches=Batches(noticed, clock, ids, settings.quota_of, settings.batch_rules),

@@ -7,7 +7,10 @@ from batchyard.stores.sqlite.batches import SqliteBatches, SqliteEvents
 from batchyard.stores.sqlite.database import Database, open_database
 from batchyard.stores.sqlite.files import SqliteFiles
 from batchyard.stores.sqlite.keys import SqliteKeys, SqliteProjects
+from batchyard.stores.sqlite.names import project_names
 from batchyard.stores.sqlite.uploads import SqliteUploads
+
+__all__ = ["Config", "SqliteStore", "open", "project_names"]
 
 
 class Config(Struct, frozen=True, kw_only=True):
