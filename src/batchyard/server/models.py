@@ -9,7 +9,7 @@ from batchyard.engine import Abilities, Engine
 
 READY = "ready"
 STARTING = "starting"
-FAILING = "not starting"
+FAILING = "cannot start"
 """It could not start, and is tried again."""
 
 
@@ -65,7 +65,9 @@ class Models:
         """The model of a name or an alias. Raises NotFound, and Unavailable where it does not answer yet."""
         own = self.own_name(name)
         if own in self._waiting:
-            raise Unavailable(f"The model '{own}' is {self._waiting[own].state}.", remedy="Try again in a moment.")
+            raise Unavailable(
+                f"The model '{own}' does not answer yet: {self._waiting[own].state}.", remedy="Try again later."
+            )
         return self._models[own]
 
     def own_name(self, name: str) -> str:

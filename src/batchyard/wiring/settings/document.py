@@ -86,7 +86,7 @@ def read_document(text: str) -> Document:
         whole = "\n".join(lines)
         try:
             values = tomllib.loads(whole)
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:  # beside TOML's own: numbers and brackets without end
             if len(broken) == MOST_BROKEN:
                 return Document({}, {}, (*broken, Broken(len(lines), "the rest was not read", "")))
             broken.append(_leave_out(lines, str(error)))
