@@ -10,9 +10,9 @@ from batchyard.blob import Blobs
 from batchyard.clock import Clock
 from batchyard.config import DispatchSettings
 from batchyard.dialect import LineDialect
-from batchyard.dialects.lines import openai
+from batchyard.dialects.lines import nebius, openai
 from batchyard.disk import Disk
-from batchyard.domain.batch import Batch
+from batchyard.domain.batch import Batch, Form
 from batchyard.domain.errors import Unavailable
 from batchyard.endpoints import ENDPOINTS
 from batchyard.journals.disk import open_journal
@@ -107,7 +107,8 @@ def _dialect_for(models: Models, *, several_models: bool) -> Callable[[Batch], L
 
     def dialect(batch: Batch) -> LineDialect:
         path = canonical(batch.endpoint, batch.form)
-        return openai.open(
+        lines = nebius if batch.form is Form.NEBIUS else openai
+        return lines.open(
             openai.Config(
                 run_id=batch.id,
                 endpoints={path: ENDPOINTS[path]},
