@@ -59,6 +59,8 @@ class Options:
     batch_rules: BatchRules | None = None
     walks: CalendarSettings | None = None
     slots: int | None = None
+    several_models: bool = False
+    keys: bool = True
 
 
 @dataclass
@@ -66,6 +68,7 @@ class Live:
     """A running server, and clients of it that hold its first key, an administrator's."""
 
     house: House
+    rooms: Rooms
     store: sqlite.SqliteStore
     folder: str
     port: int
@@ -155,7 +158,7 @@ async def live(**options: Any) -> AsyncGenerator[Live]:
         first = await house.access.first_admin_key()
         assert first is not None
         sock = bind("127.0.0.1", 0)
-        server = Live(house, store, folder, sock.getsockname()[1], first[1])
+        server = Live(house, rooms, store, folder, sock.getsockname()[1], first[1])
         group = await stack.enter_async_context(asyncio.TaskGroup())
         group.create_task(serve(build_app(house), sock, server.stop, grace_seconds=5))
         duties = group.create_task(run_duties(rooms))
@@ -193,4 +196,6 @@ def _settings(options: Options) -> HouseSettings:
         calendar=options.walks or CalendarSettings(),
         dispatch=DispatchSettings(request_timeout_seconds=options.timeout_seconds),
         count_seconds=0.02,
+        several_models=options.several_models,
+        keys=options.keys,
     )
