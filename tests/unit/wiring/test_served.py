@@ -49,7 +49,7 @@ async def served(
 
 
 def a_model(name: str, **options: Any) -> ModelOptions:
-    return ModelOptions(name=name, **({"engine": "echo"} | options))
+    return ModelOptions(**{"name": name, "engine": "echo", **options})
 
 
 def missing(folder: Path, name: str = "missing") -> ModelOptions:
