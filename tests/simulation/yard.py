@@ -2,7 +2,7 @@
 killed again and again until every batch has ended; then all is checked.
 
 Real are the services, the store (in memory: its transactions are atomic and safe), the blobs, the calendar, the walks,
-the sharing and the journals; simulated are time, the disk and the engine.
+the sharing, the journals and the notifying; simulated are time, the disk, the engine and whoever hears of ends.
 """
 
 import asyncio
@@ -18,14 +18,17 @@ from batchyard.config import DispatchSettings
 from batchyard.domain.access import Caller, Quota, Role
 from batchyard.domain.batch import MOVES, TERMINAL, Batch, BatchId, BatchState
 from batchyard.domain.errors import Conflict, Unavailable
+from batchyard.domain.event import Event
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Failure, Fault, Reply, usage_of
+from batchyard.domain.webhook import WebhookEndpoint
 from batchyard.engine import Abilities
 from batchyard.engines import echo
 from batchyard.pipeline.batch_walk import BatchParts, tidy, walk_batch
 from batchyard.pipeline.calendar import Calendar, CalendarSettings
 from batchyard.pipeline.leash import Leash
 from batchyard.pipeline.notice import NoticedStore
+from batchyard.pipeline.notify import Notify, NotifySettings
 from batchyard.pipeline.share import Sharing
 from batchyard.server.models import Model, Models
 from batchyard.service.batches import Batches, CreateBatch
@@ -40,7 +43,7 @@ from tests.simulation.disk import Faults, FaultyDisk, PowerCut
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.offload import InlineOffload
 from tests.simulation.trace import Trace
-from tests.support.tenants import OURS, START, THEIRS, a_project, pieces
+from tests.support.tenants import OURS, START, THEIRS, a_project, an_endpoint, pieces
 
 T = TypeVar("T")
 
@@ -97,6 +100,8 @@ class _Simulation:
         self.steps = _Steps()
         self.store: sqlite.SqliteStore | None = None
         self.ended: dict[BatchId, Batch] = {}
+        self.endpoint = an_endpoint(url="http://ours.example")
+        self.heard: dict[BatchId, set[str]] = {}
         self.disk = FaultyDisk(self.random, Trace(), Faults())
         self.disk.make_folder("/data")
         self.disk.sync_folder("/")
@@ -166,6 +171,8 @@ class _Simulation:
             asyncio.get_running_loop().call_later(stop_after, stop.set)
         async with asyncio.TaskGroup() as group:
             group.create_task(calendar.run(stop))
+            notify = Notify(store, self.clock, self.random, self._hear, NotifySettings())
+            notifying = group.create_task(notify.run())
             people = [group.create_task(self._patient(each, files, batches)) for each in self.asked]
             while not stop.is_set():
                 await asyncio.sleep(1)
@@ -173,6 +180,15 @@ class _Simulation:
                     stop.set()
             for person in people:
                 person.cancel()
+            notifying.cancel()
+
+    async def _hear(self, endpoint: WebhookEndpoint, event: Event) -> int:
+        """Takes its time, and takes an event sooner or later."""
+        await asyncio.sleep(self.random.uniform(0, 3))
+        if self.random.random() < 0.5:
+            return self.random.choice([302, 410, 500])
+        self.heard.setdefault(event.batch_id, set()).add(event.id)
+        return 200
 
     async def _opened_store(self) -> sqlite.SqliteStore:
         if self.store is None:
@@ -180,6 +196,8 @@ class _Simulation:
         known = {project.id for project in await self.store.projects.list()}
         for project in sorted({OURS, THEIRS} - known):
             await self.store.projects.add(a_project(project))
+        if await self.store.webhooks.get(OURS, self.endpoint.id) is None:
+            await self.store.webhooks.add(self.endpoint, 1)
         return self.store
 
     def _parts(self, store: sqlite.SqliteStore, blobs: local.LocalBlobs, ids: Ids) -> BatchParts:
@@ -257,6 +275,7 @@ class _Simulation:
             assert batch is not None and batch.state in TERMINAL
             await self._check_batch(asked, batch, blobs)
         await self._check_events()
+        await self._check_heard()
         assert disk.names(RUNS) == []
         assert not await self.store.files.unknown_blobs(await blobs.keys("files"))
 
@@ -296,6 +315,15 @@ class _Simulation:
             names, times = [BatchState(name) for name, _ in walked], [at for _, at in walked]
             assert names[0] is BatchState.VALIDATING and names[-1].terminal and times == sorted(times)
             assert all(after in MOVES[before] for before, after in pairwise(names))
+
+    async def _check_heard(self) -> None:
+        """Each end of ours was heard of, or is still on its way, under one id; of theirs nothing was."""
+        assert self.store is not None
+        events = [event for _, event in await self.store.events.after(0, 10_000, OURS)]
+        ends = {event.batch_id: event.id for event in events if event.kind.removeprefix("batch.") in TERMINAL}
+        going = {each.event.batch_id for each, _ in await self.store.webhooks.due(START << 1, 10_000)}
+        assert all(found == {ends[batch]} for batch, found in self.heard.items())
+        assert self.heard.keys() | going == ends.keys()
 
 
 def _innermost(error: Exception) -> Exception:

@@ -28,6 +28,7 @@ from batchyard.service.rules import BatchRules, FileRules, UploadRules
 from batchyard.stores import sqlite
 from batchyard.wiring.batches import BATCH_RULES
 from batchyard.wiring.house import Ground, HouseSettings, Rooms, build_rooms, run_duties
+from batchyard.wiring.webhooks import WebhookSettings
 
 T = TypeVar("T")
 
@@ -49,6 +50,7 @@ class Options:
     """What a test's server is made of. It lets batches walk only where a test says how (`walks`)."""
 
     script: echo.Script | None = None
+    telling: echo.Telling | None = None
     names: tuple[str, ...] = (MODEL,)
     limits: Limits = field(default_factory=Limits)
     timeout_seconds: float = 600.0
@@ -61,6 +63,8 @@ class Options:
     slots: int | None = None
     several_models: bool = False
     keys: bool = True
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
+    grace_seconds: int = 5
 
 
 @dataclass
@@ -160,7 +164,7 @@ async def live(**options: Any) -> AsyncGenerator[Live]:
         sock = bind("127.0.0.1", 0)
         server = Live(house, rooms, store, folder, sock.getsockname()[1], first[1])
         group = await stack.enter_async_context(asyncio.TaskGroup())
-        group.create_task(serve(build_app(house), sock, server.stop, grace_seconds=5))
+        group.create_task(serve(build_app(house), sock, server.stop, grace_seconds=made.grace_seconds))
         duties = group.create_task(run_duties(rooms))
         if made.walks is not None:
             group.create_task(rooms.calendar.run(server.stop))
@@ -177,7 +181,7 @@ async def _rooms(options: Options, store: sqlite.SqliteStore, folder: str) -> Ro
     )  # fmt: skip
     rooms = build_rooms(ground, _settings(options))
     await rooms.tidy()
-    engine = echo.open(echo.Config(script=options.script))
+    engine = echo.open(echo.Config(script=options.script, telling=options.telling))
     abilities = Abilities(endpoints=ENDPOINTS, models=frozenset(options.names), slots=options.slots)
     for name in options.names:
         sharing = Sharing(engine, abilities, options.clock)
@@ -198,4 +202,5 @@ def _settings(options: Options) -> HouseSettings:
         count_seconds=0.02,
         several_models=options.several_models,
         keys=options.keys,
+        webhooks=options.webhooks,
     )

@@ -73,8 +73,19 @@ OF_SERVER = {
     "grace": "grace_seconds",
     "log_level": "log_level",
     "request_timeout": "request_timeout_seconds",
+    "webhook_allow_private": "webhook_allow_private",
 }
 """Flags about the server, and what they are called in its options."""
+WebhookAllowPrivate = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--webhook-allow-private",
+        help="Host, address or network beside the public internet that webhooks may go to. May be given again.",
+        rich_help_panel=SERVER,
+        metavar="PLACE",
+        envvar="BATCHYARD_WEBHOOK_ALLOW_PRIVATE",
+    ),
+]
 
 
 def serve(
@@ -95,6 +106,7 @@ def serve(
     engine_start_timeout: flags.EngineStart = None,
     request_timeout: flags.RequestTimeout = 600.0,
     grace: Grace = 30,
+    webhook_allow_private: WebhookAllowPrivate = None,
     log_level: flags.Logging = flags.LogLevel.WARNING,
 ) -> None:
     """Serve models, files and batches to the clients of OpenAI and Azure OpenAI.
@@ -142,6 +154,8 @@ def _options(ctx: typer.Context, configured: "ServeOptions") -> "ServeOptions":
     server = {field: ctx.params[name] for name, field in OF_SERVER.items() if name in given}
     if "log_level" in server:
         server["log_level"] = server["log_level"].value
+    if "webhook_allow_private" in server:
+        server["webhook_allow_private"] = tuple(server["webhook_allow_private"])
     patient = ctx.params["config"] is not None
     return structs.replace(
         configured, **server, models=(*models, model) if model is not None else models, patient=patient

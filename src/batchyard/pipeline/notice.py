@@ -7,7 +7,20 @@ from batchyard.domain.batch import Batch, BatchId, BatchState, Counts
 from batchyard.domain.event import Event
 from batchyard.domain.file import File
 from batchyard.domain.result import Usage
-from batchyard.store import Batches, BatchFilter, Cursor, Events, Files, Keys, Once, Page, Projects, Store, Uploads
+from batchyard.store import (
+    Batches,
+    BatchFilter,
+    Cursor,
+    Events,
+    Files,
+    Keys,
+    Once,
+    Page,
+    Projects,
+    Store,
+    Uploads,
+    Webhooks,
+)
 
 Notice = Callable[[Batch], None]
 
@@ -42,6 +55,10 @@ class NoticedStore:
     @property
     def events(self) -> Events:
         return self._store.events
+
+    @property
+    def webhooks(self) -> Webhooks:
+        return self._store.webhooks
 
     async def close(self) -> None:
         await self._store.close()

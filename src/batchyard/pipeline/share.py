@@ -16,7 +16,7 @@ from batchyard.domain.access import ProjectId
 from batchyard.domain.batch import Batch
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Failure, Fault, Reply
-from batchyard.engine import Abilities, Engine
+from batchyard.engine import Abilities, Engine, Say, stream
 from batchyard.policy.order import Standing, first
 from batchyard.policy.retry import REQUEST_TIMEOUT
 
@@ -90,13 +90,19 @@ class Sharing:
         """The answer with the name that callers know the model by, where the engine has another one for it."""
         if self._name is None or not isinstance(reply, Answer) or not reply.ok:
             return reply
-        try:
-            fields = _fields(reply.body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return reply
-        if "model" not in fields:
-            return reply
-        return msgspec.structs.replace(reply, body=msgspec.json.encode(fields | {"model": self._name}))
+        body = _with_model(reply.body, self._name)
+        return reply if body is None else msgspec.structs.replace(reply, body=body)
+
+    def renaming(self, say: Say) -> Say:
+        """Says the pieces of an answer with that name."""
+        name = self._name
+        if name is None:
+            return say
+
+        async def renamed(piece: bytes) -> None:
+            await say(_with_model(piece, name) or piece)
+
+        return renamed
 
     async def ask(self) -> None:
         """Let a person's request into the engine: at once, and only where the engine is capped as soon as it may."""
@@ -182,6 +188,17 @@ class Sharing:
         return standing_of(batch, self._out[batch.project], now)
 
 
+def _with_model(body: bytes, name: str) -> bytes | None:
+    """An answer, or a piece of one, with another name for its model; None where it names none."""
+    try:
+        fields = _fields(body)
+        inner = _with_model(fields["response"], name) if "response" in fields else None  # in events of a response
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    changed = {"model": name} if "model" in fields else {"response": Raw(inner)} if inner is not None else None
+    return None if changed is None else msgspec.json.encode(fields | changed)
+
+
 def standing_of(batch: Batch, inflight: int, now: float) -> Standing:
     """Where a batch stands whose project has so much under way."""
     return Standing(
@@ -209,6 +226,14 @@ class Front:
         await self._sharing.ask()
         try:
             return self._sharing.renamed(await self._sharing.engine.infer(request))
+        finally:
+            self._sharing.answered()
+
+    async def stream(self, request: Request, say: Say) -> Reply:
+        """As the contract says: one request of a person's until its last piece is said."""
+        await self._sharing.ask()
+        try:
+            return self._sharing.renamed(await stream(self._sharing.engine, request, self._sharing.renaming(say)))
         finally:
             self._sharing.answered()
 

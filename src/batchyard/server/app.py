@@ -7,7 +7,7 @@ from starlette.middleware import Middleware
 from batchyard.domain.errors import BatchyardError
 from batchyard.server.house import House
 from batchyard.server.http import health
-from batchyard.server.http.openai import batches, files, inference, models, uploads
+from batchyard.server.http.openai import batches, files, inference, models, uploads, webhooks
 from batchyard.server.middleware import Threshold
 from batchyard.server.replies import refuse_error, refuse_route
 
@@ -20,6 +20,7 @@ def build_app(house: House) -> Starlette:
             *files.ROUTES,
             *batches.ROUTES,
             *uploads.ROUTES,
+            *webhooks.ROUTES,
             *models.ROUTES,
             *inference.ROUTES,
         ],

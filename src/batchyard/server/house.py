@@ -13,6 +13,7 @@ from batchyard.service.access import Access
 from batchyard.service.batches import Batches
 from batchyard.service.files import Files
 from batchyard.service.uploads import Uploads
+from batchyard.service.webhooks import Webhooks
 from batchyard.telemetry.metrics import Metrics
 
 
@@ -32,6 +33,7 @@ class House:
     files: Files
     uploads: Uploads
     batches: Batches
+    webhooks: Webhooks
     models: Models
     interactive: Interactive
     metrics: Metrics

@@ -88,7 +88,8 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
     way may take at the end. A `patient` server tries models again that cannot start, and serves the others meanwhile.
     `quota` is for projects that have none of their own, by name, in `projects`. `windows` are completion windows beside
     24h, in seconds. `file_seconds` is how long inputs and results of batches are kept, `upload_seconds`
-    how long an upload may take.
+    how long an upload may take. `webhook_allow_private` are hosts, addresses and networks beside the public internet
+    that webhooks may go to.
     """
 
     data_folder: str
@@ -107,6 +108,7 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
     file_seconds: int = DEFAULT_EXPIRY_SECONDS
     upload_seconds: int = LIFETIME_SECONDS
     batches: BatchOptions = BatchOptions()
+    webhook_allow_private: tuple[str, ...] = ()
 
 
 def check(options: ServeOptions) -> None:

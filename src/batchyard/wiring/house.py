@@ -16,6 +16,7 @@ from batchyard.offload import Offload
 from batchyard.pipeline.batch_walk import tidy
 from batchyard.pipeline.calendar import Calendar, CalendarSettings
 from batchyard.pipeline.notice import NoticedStore
+from batchyard.pipeline.notify import Notify
 from batchyard.server.house import House, Limits
 from batchyard.server.interactive import Interactive
 from batchyard.server.models import Models
@@ -26,9 +27,11 @@ from batchyard.service.ids import Ids
 from batchyard.service.rules import BatchRules, FileRules, QuotaOf, UploadRules
 from batchyard.service.sweep import Sweep
 from batchyard.service.uploads import Uploads
+from batchyard.service.webhooks import Webhooks
 from batchyard.store import Store
 from batchyard.telemetry.metrics import Metrics
 from batchyard.wiring.batches import BATCH_RULES, HEAVY_AT_ONCE, Engines, Yard, batch_parts, walk_in_a_thread
+from batchyard.wiring.webhooks import Courier, WebhookSettings
 
 RUNS = "runs"
 
@@ -64,6 +67,7 @@ class HouseSettings(Struct, frozen=True, kw_only=True):
     several_models: bool = False
     files_at_once: int = HEAVY_AT_ONCE
     keys: bool = True
+    webhooks: WebhookSettings = WebhookSettings()
 
 
 class Rooms(Struct, frozen=True, kw_only=True):
@@ -104,11 +108,14 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
     noticed = NoticedStore(store, calendar.notice)
     files = Files(store, ground.blobs, clock, ids, settings.quota_of, settings.file_rules)
     uploads = Uploads(store, ground.blobs, clock, ids, settings.quota_of, settings.upload_rules, settings.file_rules)
+    courier = Courier(settings.webhooks, clock)
+    notify = Notify(store, clock, ground.random, courier.carry, settings.webhooks.notify)
     house = House(
         access=Access(store, clock, ids, keys=settings.keys),
         files=files,
         uploads=uploads,
         batches=Batches(noticed, clock, ids, settings.quota_of, settings.batch_rules),
+        webhooks=Webhooks(store, clock, ids, courier.check, courier.carry, settings.webhooks.rules),
         models=models,
         interactive=Interactive(metrics, timeout_seconds=settings.dispatch.request_timeout_seconds),
         metrics=metrics,
@@ -124,6 +131,7 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         engines=engines,
         calendar=calendar,
         tidy=lambda: tidy(parts, ground.blob_steps),
+        duties=(notify.run,),
     )
 
 

@@ -33,6 +33,7 @@ from batchyard.wiring.batches import BATCH_RULES
 from batchyard.wiring.house import Ground, HouseSettings, Rooms, build_rooms, run_duties
 from batchyard.wiring.quotas import Quotas
 from batchyard.wiring.served import Served
+from batchyard.wiring.webhooks import WebhookSettings
 
 STARTING = "no model has started yet"
 STOPPING = "the server is stopping"
@@ -102,6 +103,7 @@ def _house_settings(options: ServeOptions, quotas: Quotas) -> HouseSettings:
         several_models=batches.several_models,
         files_at_once=batches.files_at_once,
         keys=options.keys,
+        webhooks=WebhookSettings(allow_private=options.webhook_allow_private),
     )
 
 

@@ -13,6 +13,7 @@ from batchyard.domain.result import Answer, Failure, Fault, Reply
 from batchyard.engine import Abilities
 from batchyard.engines import echo
 from batchyard.pipeline.share import STOPPED, Caps, Share, Shares, Sharing, room_of
+from tests.support.telling import Halting
 from tests.support.tenants import OURS, START, THEIRS, FakeClock, a_batch
 from tests.support.virtual_time import in_virtual_time
 
@@ -140,6 +141,29 @@ async def test_people_need_no_turn_and_take_the_room_of_batches() -> None:
     assert all(isinstance(person.result(), Answer) for person in people)
 
 
+async def test_a_stream_takes_the_room_of_one_request_until_it_ends() -> None:
+    engine, telling = Engine(), Halting()
+    abilities = Abilities(endpoints=frozenset({CHAT}), models=None, slots=1)
+    sharing = Sharing(echo.open(echo.Config(script=engine, telling=telling)), abilities, FakeClock())
+    front, share = sharing.front(), sharing.share(of(OURS), 600)
+
+    async def say(piece: bytes) -> None:
+        return None
+
+    async with asyncio.TaskGroup() as group:
+        streaming = group.create_task(front.stream(a_request("person"), say))
+        await telling.begun.wait()
+        ask(group, share, "a", "b")
+        await turns()
+        assert engine.came == ["a"]
+        telling.go_on.set()
+        await streaming
+        await turns()
+        assert engine.came == ["a", "b"]
+        for id in ("a", "b"):
+            await engine.let_go(id)
+
+
 async def test_a_share_that_is_shut_sends_nothing_any_more_and_lets_the_engine_finish() -> None:
     engine = Engine()
     share = a_sharing(engine, slots=1).share(of(OURS), 600)
@@ -220,6 +244,24 @@ async def test_an_answer_has_the_name_that_callers_know() -> None:
         assert isinstance(reply, Answer)
         body = json.loads(reply.body)
         assert body["model"] == "ours" and body["choices"][0]["message"]["content"] == "a"
+
+
+async def test_the_pieces_of_an_answer_have_it_too() -> None:
+    said: list[dict[str, Any]] = []
+
+    async def say(piece: bytes) -> None:
+        said.append(json.loads(piece))
+
+    renaming = a_sharing(None, slots=None, model="theirs", name="ours").renaming(say)
+    await renaming(b'{"model":"theirs","choices":[{"delta":{"content":"model"}}]}')
+    await renaming(b'{"type":"response.created","response":{"id":"r","model":"theirs"}}')
+    await renaming(b'{"type":"response.output_text.delta","delta":"theirs"}')
+    assert said == [
+        {"model": "ours", "choices": [{"delta": {"content": "model"}}]},
+        {"type": "response.created", "response": {"id": "r", "model": "ours"}},
+        {"type": "response.output_text.delta", "delta": "theirs"},
+    ]
+    assert a_sharing(None, slots=None, model="same", name="same").renaming(say) is say
 
 
 @pytest.mark.parametrize("body", [b"not JSON", b"[1]", b'{"a": 1}', b"[" * 10_000])

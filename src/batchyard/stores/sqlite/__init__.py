@@ -9,6 +9,7 @@ from batchyard.stores.sqlite.files import SqliteFiles
 from batchyard.stores.sqlite.keys import SqliteKeys, SqliteProjects
 from batchyard.stores.sqlite.names import project_names
 from batchyard.stores.sqlite.uploads import SqliteUploads
+from batchyard.stores.sqlite.webhooks import SqliteWebhooks
 
 __all__ = ["Config", "SqliteStore", "open", "project_names"]
 
@@ -34,6 +35,7 @@ class SqliteStore:
         self.uploads = SqliteUploads(database)
         self.batches = SqliteBatches(database)
         self.events = SqliteEvents(database)
+        self.webhooks = SqliteWebhooks(database)
 
     async def close(self) -> None:
         await self._database.close()

@@ -15,6 +15,7 @@ from batchyard.stores.sqlite.database import Database, Row, Transaction
 from batchyard.stores.sqlite.files import add_file
 from batchyard.stores.sqlite.limits import made_before, remember
 from batchyard.stores.sqlite.paging import page
+from batchyard.stores.sqlite.webhooks import enqueue
 
 _JSON = ("metadata", "counts", "usage", "errors")
 """Columns that hold a value as JSON."""
@@ -71,6 +72,9 @@ class SqliteEvents:
         rows = await self._database.read(lambda t: t.rows("events/after", number=number, limit=limit, project=project))
         return [(row["number"], msgspec.convert(row, Event)) for row in rows]
 
+    async def forget(self, before: int) -> int:
+        return await self._database.write(lambda t: t.run("events/forget", before=before))
+
 
 def _add_once(t: Transaction, batch: Batch, event: Event, quota: Quota, once: Once | None) -> Batch:
     made = made_before(t, batch.project, "batches", once)
@@ -80,9 +84,14 @@ def _add_once(t: Transaction, batch: Batch, event: Event, quota: Quota, once: On
     input_file = t.row("files/get", project=batch.project, id=batch.input_file_id, at=batch.created_at)
     batch = msgspec.structs.replace(batch, input_blob=input_file["blob"] if input_file else None)
     t.run("batches/add", **_values(batch))
-    t.run("events/add", **msgspec.structs.asdict(event))
+    _add_event(t, event)
     remember(t, batch.project, "batches", once, batch.id)
     return batch
+
+
+def _add_event(t: Transaction, event: Event) -> None:
+    t.run("events/add", **msgspec.structs.asdict(event))
+    enqueue(t, event)
 
 
 def _require_room(t: Transaction, project: ProjectId, quota: Quota) -> None:
@@ -102,7 +111,7 @@ def _move(t: Transaction, before: BatchState, batch: Batch, event: Event, files:
     for file in files:
         add_file(t, file, None)
     t.run("batches/move", before=before, ended=batch.state.terminal, **_values(batch))
-    t.run("events/add", **msgspec.structs.asdict(event))
+    _add_event(t, event)
     return True
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from batchyard.engines import managed
 from batchyard.server.options import is_loopback
+from batchyard.transport.outside import Outside
 from batchyard.wiring.settings.document import Path
 from batchyard.wiring.settings.keys import DAY
 from batchyard.wiring.settings.options import beside
@@ -26,7 +27,14 @@ def check(read: Read, folder: str, environment: Mapping[str, str], projects: Col
     `folder` is where the file lies. `projects` are the names of those that there are, None where nobody knows.
     """
     whole = _Whole(read, folder, environment)
-    faults = [*read.faults, *whole.server(), *whole.models(), *whole.projects(projects), *whole.windows()]
+    faults = [
+        *read.faults,
+        *whole.server(),
+        *whole.models(),
+        *whole.projects(projects),
+        *whole.windows(),
+        *whole.webhooks(),
+    ]
     return sorted(faults, key=lambda fault: (fault.line, fault.key))
 
 
@@ -166,6 +174,16 @@ class _Whole:
         day = self._values.get("windows", {}).get("24h", DAY)
         if day != DAY:
             yield self._read.fault(("windows", "24h"), f"{day} seconds", allowed="86400", remedy="Leave it out.")
+
+    def webhooks(self) -> Iterator[Fault]:
+        for place in self._values.get("webhooks", {}).get("webhook_allow_private", ()):
+            try:
+                Outside((place,))
+            except ValueError:
+                yield self._read.fault(
+                    ("webhooks", "allow_private"), f'"{place}"', allowed="a host, an address or a network",
+                    remedy='Write "hooks.internal", "10.0.0.5" or "10.0.0.0/8".',
+                )  # fmt: skip
 
     def _warning(self, path: Path, found: str, remedy: str = "") -> Fault:
         return self._read.fault(path, found, remedy=remedy, warning=True)

@@ -349,7 +349,20 @@ BATCHES = Table(
     ),
 )
 
-TABLES = (SERVER, MODELS, PROJECTS, LIMITS, WINDOWS, RETENTION, BATCHES)
+WEBHOOKS = Table(
+    name="webhooks",
+    about="Where the ends of batches are told.",
+    keys=(
+        Key(
+            name="allow_private",
+            kind=ListOf(Text(), "hosts, addresses and networks"),
+            about="What is not on the public internet and may be told all the same.",
+            field="webhook_allow_private",
+        ),
+    ),
+)
+
+TABLES = (SERVER, MODELS, PROJECTS, LIMITS, WINDOWS, RETENTION, BATCHES, WEBHOOKS)
 """In the order of the reference page."""
 
 ROOT = Table(name="", about="", tables=TABLES)

@@ -30,6 +30,7 @@ def serve_options(values: Values, folder: str) -> ServeOptions:
     return ServeOptions(
         data_folder=data_folder,
         **server,
+        **values.get("webhooks", {}),
         models=tuple(model_options(name, model, folder) for name, model in values.get("models", {}).items()),
         patient=True,
         quota=_only(Quota, limits),

@@ -40,6 +40,7 @@ def faults(
         (MODEL + 'aliases = ["m"]', "models.m.aliases", '"m"'),
         (MODEL + 'aliases = ["n"]\n[models.n]\nmodel = "demo"', "models.m.aliases", "Give each name to one model"),
         (MODEL + '[windows]\n"24h" = "1h"', "windows.24h", "Leave it out"),
+        (MODEL + "[webhooks]\nallow_private = ['10.0.0.0/8', '10.0.0.1/8']", "webhooks.allow_private", "10.0.0.1/8"),
         (MODEL + "[limits]\nfile_bytes = 10\ntotal_bytes = 5", "limits.file_bytes", "at most all of them"),
         (MODEL + "[projects.p]\nfile_bytes = 10\ntotal_bytes = 5", "projects.p.file_bytes", "10 bytes, of 5"),
     ],
@@ -148,6 +149,8 @@ def test_a_file_becomes_what_a_server_is_told(tmp_path: Path) -> None:
         several_models = true
         at_once = 3
         retries = 0
+        [webhooks]
+        allow_private = ["10.0.0.0/8"]
         """,
     )
     assert found.mistakes == 0
@@ -168,7 +171,7 @@ def test_a_file_becomes_what_a_server_is_told(tmp_path: Path) -> None:
     assert options.projects["p"].quota == Quota(files=9, batches=8) and options.projects["p"].create
     assert (options.windows, options.file_seconds, options.upload_seconds) == ({"1h": 3600}, 7200, 600)
     assert (options.batches.several_models, options.batches.at_once, options.batches.retries) == (True, 3, 0)
-    assert options.patient
+    assert options.webhook_allow_private == ("10.0.0.0/8",) and options.patient
 
 
 def test_an_empty_file_says_what_no_file_says(tmp_path: Path) -> None:
