@@ -49,7 +49,8 @@ async def served(
 
 
 def a_model(name: str, **options: Any) -> ModelOptions:
-    return ModelOptions(**{"name": name, "engine": "echo", **options})
+    given: dict[str, Any] = {"engine": "echo", **options}
+    return ModelOptions(name=name, **given)
 
 
 def missing(folder: Path, name: str = "missing") -> ModelOptions:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
+from itertools import chain
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -27,15 +28,8 @@ def check(read: Read, folder: str, environment: Mapping[str, str], projects: Col
     `folder` is where the file lies. `projects` are the names of those that there are, None where nobody knows.
     """
     whole = _Whole(read, folder, environment)
-    faults = [
-        *read.faults,
-        *whole.server(),
-        *whole.models(),
-        *whole.projects(projects),
-        *whole.windows(),
-        *whole.webhooks(),
-    ]
-    return sorted(faults, key=lambda fault: (fault.line, fault.key))
+    parts = (whole.server(), whole.models(), whole.projects(projects), whole.windows(), whole.webhooks())
+    return sorted((*read.faults, *chain.from_iterable(parts)), key=lambda fault: (fault.line, fault.key))
 
 
 class _Whole:

@@ -40,7 +40,7 @@ def faults(
         (MODEL + 'aliases = ["m"]', "models.m.aliases", '"m"'),
         (MODEL + 'aliases = ["n"]\n[models.n]\nmodel = "demo"', "models.m.aliases", "Give each name to one model"),
         (MODEL + '[windows]\n"24h" = "1h"', "windows.24h", "Leave it out"),
-        (MODEL + "[webhooks]\nallow_private = ['10.0.0.0/8', '10.0.0.1/8']", "webhooks.allow_private", "10.0.0.1/8"),
+        (MODEL + "[webhooks]\nallow_private = ['10.0.0.0/8', '10.0.0.0/99']", "webhooks.allow_private", "10.0.0.0/99"),
         (MODEL + "[limits]\nfile_bytes = 10\ntotal_bytes = 5", "limits.file_bytes", "at most all of them"),
         (MODEL + "[projects.p]\nfile_bytes = 10\ntotal_bytes = 5", "projects.p.file_bytes", "10 bytes, of 5"),
     ],
