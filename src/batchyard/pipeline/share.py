@@ -162,7 +162,7 @@ class Sharing:
         out = self._out.total()
         if self._caps.batches is not None and out >= self._caps.batches:
             return False
-        return not self._people and (self._room is None or self._asked + out < self._room)
+        return self._room is None or self._asked + out < self._room
 
     def _let_in(self) -> None:
         while self._people and self._has_place():
