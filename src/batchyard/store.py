@@ -259,6 +259,10 @@ class Events(Protocol):
         """
         ...
 
+    async def last(self) -> int:
+        """The number of the newest event of all projects; 0 where there is none."""
+        ...
+
     async def forget(self, before: int) -> int:
         """Forget what happened before a time; how many events."""
         ...

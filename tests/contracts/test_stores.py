@@ -571,6 +571,13 @@ async def test_events_are_numbered_and_read_on_from_a_number(store: Store) -> No
     ]
 
 
+async def test_the_newest_event_of_all_projects_is_the_last(store: Store) -> None:
+    assert await store.events.last() == 0
+    await add_batch(store)
+    await add_batch(store, project=THEIRS)
+    assert await store.events.last() == (await store.events.after(0, 99))[-1][0]
+
+
 async def test_old_events_are_forgotten_and_their_numbers_stay_used(store: Store) -> None:
     old = await add_batch(store)
     kept = await add_batch(store, created_at=LATER)

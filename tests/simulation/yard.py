@@ -30,10 +30,12 @@ from batchyard.pipeline.leash import Leash
 from batchyard.pipeline.notice import NoticedStore
 from batchyard.pipeline.notify import Notify, NotifySettings
 from batchyard.pipeline.share import Sharing
+from batchyard.pipeline.underway import Underway
 from batchyard.server.models import Model, Models
 from batchyard.service.batches import Batches, CreateBatch
 from batchyard.service.files import Files
 from batchyard.service.ids import Ids
+from batchyard.service.results import Results
 from batchyard.service.rules import BatchRules
 from batchyard.service.sweep import Sweep
 from batchyard.stores import sqlite
@@ -92,6 +94,7 @@ class _Simulation:
         self.files: dict[int, str] = {}
         self.ids: dict[int, BatchId] = {}
         self.cancelled: set[int] = set()
+        self.read: dict[int, tuple[bytes, str | None]] = {}  # what a reader has, and where it goes on
         self.lives = 0
         self.ill = False
         self.away = (0.0, 0.0)
@@ -171,6 +174,8 @@ class _Simulation:
             asyncio.get_running_loop().call_later(stop_after, stop.set)
         async with asyncio.TaskGroup() as group:
             group.create_task(calendar.run(stop))
+            results = Results(store, blobs, self.clock, parts.underway.portion)
+            readers = [group.create_task(self._reader(each, results)) for each in self.asked]
             notify = Notify(store, self.clock, self.random, self._hear, NotifySettings())
             notifying = group.create_task(notify.run())
             people = [group.create_task(self._patient(each, files, batches)) for each in self.asked]
@@ -178,7 +183,7 @@ class _Simulation:
                 await asyncio.sleep(1)
                 if all(person.done() for person in people) and not await store.batches.unended():
                     stop.set()
-            for person in people:
+            for person in (*people, *readers):
                 person.cancel()
             notifying.cancel()
 
@@ -209,6 +214,7 @@ class _Simulation:
         yard = Yard(
             store=store, blobs=blobs, disk=self.disk, clock=self.clock, ids=ids, random=self.random, models=models,
             engines=engines, quota_of=self._quota_of, folder=RUNS,
+            underway=Underway(self.disk, InlineOffload(self.random, 0.002)),
             dispatch=DispatchSettings(request_timeout_seconds=5, retries=50, engine_down_seconds=6),
         )  # fmt: skip
         return batch_parts(yard)
@@ -254,6 +260,24 @@ class _Simulation:
                 return
             self.cancelled.add(asked.number)
 
+    async def _reader(self, asked: Asked, results: Results) -> None:
+        """Somebody who appends results as they come, through all lives: nothing given out is ever taken back."""
+        caller, kind = Caller(asked.project, Role.VIEWER), ("output", "errors")[asked.number % 2]
+        complete = False
+        while not complete:
+            await asyncio.sleep(0.5)
+            if asked.number not in self.ids:
+                continue
+            data, after = self.read.get(asked.number, (b"", None))
+            try:
+                part = await results.portion(caller, self.ids[asked.number], after=after, limit=3, kind=kind)
+            except Unavailable:
+                if self.disk.was_cut:
+                    raise PowerCut("what a `finally` met afterwards") from None
+                continue
+            self.read[asked.number] = data + part.portion.data, str(part.portion.watermark)
+            complete = part.complete
+
     # Checks
 
     async def _see_ended(self) -> None:
@@ -287,6 +311,8 @@ class _Simulation:
             assert batch.error_count == 1 and batch.counts.total == 0
             return
         assert sorted(line["custom_id"] for line in [*good, *bad]) == sorted(line.id for line in asked.lines)
+        read = [json.loads(line) for line in self.read.get(asked.number, (b"", None))[0].splitlines()]
+        assert read == (bad if asked.number % 2 else good)[: len(read)]
         _check_lines({line.id: line for line in asked.lines}, batch, good, bad)
         match batch.state:
             case BatchState.COMPLETED:

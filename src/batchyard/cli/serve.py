@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from batchyard.cli import flags
+from batchyard.telemetry.logs import LogFormat
 
 if TYPE_CHECKING:
     from batchyard.server.options import ModelOptions, ServeOptions
@@ -72,10 +73,21 @@ OF_SERVER = {
     "data_dir": "data_folder",
     "grace": "grace_seconds",
     "log_level": "log_level",
+    "log_format": "log_format",
     "request_timeout": "request_timeout_seconds",
     "webhook_allow_private": "webhook_allow_private",
 }
 """Flags about the server, and what they are called in its options."""
+Form = Annotated[
+    LogFormat,
+    typer.Option(
+        "--log-format",
+        metavar="FORM",
+        help="text, or json: one object per line, for programs that gather logs.",
+        rich_help_panel=flags.REPORT,
+        envvar="BATCHYARD_LOG_FORMAT",
+    ),
+]
 WebhookAllowPrivate = Annotated[
     list[str] | None,
     typer.Option(
@@ -108,6 +120,7 @@ def serve(
     grace: Grace = 30,
     webhook_allow_private: WebhookAllowPrivate = None,
     log_level: flags.Logging = flags.LogLevel.WARNING,
+    log_format: Form = LogFormat.TEXT,
 ) -> None:
     """Serve models, files and batches to the clients of OpenAI and Azure OpenAI.
 
@@ -126,7 +139,7 @@ def _serve(ctx: typer.Context) -> int:
     from batchyard.cli.config import tell
     from batchyard.cli.serving import loop_factory, run
     from batchyard.domain.errors import BatchyardError
-    from batchyard.telemetry import logs
+    from batchyard.telemetry import logs, traces
     from batchyard.wiring.settings import settings
 
     config = ctx.params["config"]
@@ -139,9 +152,21 @@ def _serve(ctx: typer.Context) -> int:
         tell(found, config, err=True)
         return 1
     options = _options(ctx, found.options)
-    logs.set_up(flags.LogLevel(options.log_level))
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(run(options))
+    logs.set_up(options.log_level, form=LogFormat(options.log_format))
+    _trace()
+    try:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            return runner.run(run(options))
+    finally:
+        traces.close()
+
+
+def _trace() -> None:
+    """Send traces where the environment says; without the extra, say that they go nowhere."""
+    from batchyard.telemetry import traces
+
+    if traces.wanted() and not traces.set_up():
+        typer.echo("Traces go nowhere: pip install 'batchyard[otel]'.", err=True)
 
 
 def _options(ctx: typer.Context, configured: "ServeOptions") -> "ServeOptions":
@@ -152,8 +177,8 @@ def _options(ctx: typer.Context, configured: "ServeOptions") -> "ServeOptions":
     model = _model(ctx.params)
     models = tuple(each for each in configured.models if model is None or each.name != model.name)
     server = {field: ctx.params[name] for name, field in OF_SERVER.items() if name in given}
-    if "log_level" in server:
-        server["log_level"] = server["log_level"].value
+    for name in {"log_level", "log_format"} & server.keys():
+        server[name] = server[name].value
     if "webhook_allow_private" in server:
         server["webhook_allow_private"] = tuple(server["webhook_allow_private"])
     patient = ctx.params["config"] is not None

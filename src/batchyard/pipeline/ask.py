@@ -21,6 +21,7 @@ from batchyard.pipeline.dispatch import dispatch
 from batchyard.pipeline.share import Shares, Sharing
 from batchyard.pipeline.stop import Stop
 from batchyard.pipeline.tally import Tally
+from batchyard.pipeline.underway import Underway
 
 AGAIN_SECONDS = 30.0
 
@@ -33,7 +34,10 @@ class Asked(Struct, frozen=True):
 
 
 class Asking(Struct, frozen=True, kw_only=True):
-    """With what a batch's requests are asked. `engine_of` raises Unavailable where nobody answers for a model now."""
+    """With what a batch's requests are asked. `engine_of` raises Unavailable where nobody answers for a model now.
+
+    `retried` hears how many requests of a model were asked again.
+    """
 
     batch: Batch
     engine_of: Callable[[str], Sharing]
@@ -41,6 +45,8 @@ class Asking(Struct, frozen=True, kw_only=True):
     settings: DispatchSettings
     stop: Stop
     shares: Shares
+    underway: Underway
+    retried: Callable[[str, int], None]
     random: Random
 
     async def all(self, asked: Sequence[Asked]) -> BatchyardError | None:
@@ -66,9 +72,12 @@ class Asking(Struct, frozen=True, kw_only=True):
         share = self.engine_of(asked.model).share(self.batch, self.settings.request_timeout_seconds)
         self.shares.add(share)
         settings = structs.replace(self.settings, request_timeout_seconds=math.inf)  # the share keeps the time
-        await dispatch(
-            asked.requests(), share, await share.start(), self.journal, settings, Tally(), self.stop, random=self.random
-        )
+        requests, abilities, tally = asked.requests(), await share.start(), Tally()
+        try:
+            with self.underway.asked(self.batch.id, asked.model, tally):
+                await dispatch(requests, share, abilities, self.journal, settings, tally, self.stop, random=self.random)
+        finally:
+            self.retried(asked.model, tally.retries)
 
 
 class _Others:

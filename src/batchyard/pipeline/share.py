@@ -19,6 +19,7 @@ from batchyard.domain.result import Answer, Failure, Fault, Reply
 from batchyard.engine import Abilities, Engine, Say, stream
 from batchyard.policy.order import Standing, first
 from batchyard.policy.retry import REQUEST_TIMEOUT
+from batchyard.telemetry import traces
 
 STOPPED = Failure("stopped", "The batch was stopped before this request was sent.", Fault.CANCELLED)
 
@@ -70,6 +71,16 @@ class Sharing:
         self._people: deque[asyncio.Future[None]] = deque()
         self._out: Counter[ProjectId] = Counter()  # batches' requests in the engine
         self._waiting: set[Share] = set()
+
+    @property
+    def inflight(self) -> int:
+        """Batches' requests in the engine."""
+        return self._out.total()
+
+    @property
+    def waiting(self) -> int:
+        """Batches' requests that wait for a turn."""
+        return sum(len(share.turns) for share in self._waiting)
 
     def front(self) -> "Front":
         """The engine for people who wait."""
@@ -225,7 +236,8 @@ class Front:
     async def infer(self, request: Request) -> Reply:
         await self._sharing.ask()
         try:
-            return self._sharing.renamed(await self._sharing.engine.infer(request))
+            with traces.request(request.model, request.endpoint, sampled=False):
+                return self._sharing.renamed(await self._sharing.engine.infer(request))
         finally:
             self._sharing.answered()
 
@@ -264,7 +276,8 @@ class Share:
             return STOPPED
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                return self._sharing.renamed(await self._sharing.engine.infer(self._sharing.named(request)))
+                with traces.request(request.model, request.endpoint, sampled=True):
+                    return self._sharing.renamed(await self._sharing.engine.infer(self._sharing.named(request)))
         except TimeoutError:
             return Failure(REQUEST_TIMEOUT, f"No answer within {self._timeout_seconds:g} seconds.", Fault.LOST)
         finally:

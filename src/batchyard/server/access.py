@@ -7,6 +7,7 @@ from batchyard.domain.access import Caller
 from batchyard.domain.errors import Forbidden
 from batchyard.server.house import house_of
 from batchyard.server.options import is_loopback
+from batchyard.telemetry import logs
 
 
 async def caller_of(request: Request) -> Caller:
@@ -14,7 +15,9 @@ async def caller_of(request: Request) -> Caller:
     access = house_of(request).access
     if not access.keys:
         _require_program(request)
-    return await access.authenticate(secret_of(request.headers))
+    caller = await access.authenticate(secret_of(request.headers))
+    logs.note(project=caller.project, key_id=caller.key_id)
+    return caller
 
 
 def _require_program(request: Request) -> None:

@@ -11,7 +11,9 @@ from batchyard.server.interactive import Interactive
 from batchyard.server.models import Models
 from batchyard.service.access import Access
 from batchyard.service.batches import Batches
+from batchyard.service.feed import Feed
 from batchyard.service.files import Files
+from batchyard.service.results import Results
 from batchyard.service.uploads import Uploads
 from batchyard.service.webhooks import Webhooks
 from batchyard.telemetry.metrics import Metrics
@@ -33,6 +35,8 @@ class House:
     files: Files
     uploads: Uploads
     batches: Batches
+    results: Results
+    feed: Feed
     webhooks: Webhooks
     models: Models
     interactive: Interactive

@@ -98,6 +98,7 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
     keys: bool = True
     grace_seconds: float = 30
     log_level: str = "warning"
+    log_format: str = "text"
     request_timeout_seconds: float = 600.0
     request_bytes: int = 32 << 20
     models: tuple[ModelOptions, ...] = ()

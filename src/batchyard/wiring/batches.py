@@ -1,7 +1,7 @@
 """Batches of a server, put together: what they are walked with, and the calendar that walks them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 
 from msgspec import Struct
@@ -17,10 +17,11 @@ from batchyard.domain.errors import Unavailable
 from batchyard.endpoints import ENDPOINTS
 from batchyard.journals.disk import open_journal
 from batchyard.offload import ThreadOffload
-from batchyard.pipeline.batch_walk import BatchParts, walk_batch
+from batchyard.pipeline.batch_walk import BatchParts, ignore, walk_batch
 from batchyard.pipeline.leash import Leash
 from batchyard.pipeline.publish import Publisher
 from batchyard.pipeline.share import Sharing
+from batchyard.pipeline.underway import Underway
 from batchyard.server.models import Models
 from batchyard.service import rules
 from batchyard.service.batches import canonical
@@ -40,6 +41,11 @@ class Engines:
 
     def __init__(self) -> None:
         self._sharings: dict[str, Sharing] = {}
+
+    @property
+    def sharings(self) -> Mapping[str, Sharing]:
+        """All, by model."""
+        return self._sharings
 
     def add(self, model: str, sharing: Sharing) -> None:
         self._sharings[model] = sharing
@@ -65,6 +71,11 @@ class Yard(Struct, frozen=True, kw_only=True):
     engines: Engines
     quota_of: QuotaOf
     folder: str
+    underway: Underway
+    moved: Callable[[Batch], None] = ignore
+    counted: Callable[[Batch, Batch], None] = ignore
+    retried: Callable[[str, int], None] = ignore
+    on_commit: Callable[[float], None] = ignore
     dispatch: DispatchSettings = DispatchSettings()
     count_seconds: float = 1.0
     several_models: bool = False
@@ -79,7 +90,7 @@ def batch_parts(yard: Yard) -> BatchParts:
         clock=yard.clock,
         folder=yard.folder,
         publisher=Publisher(yard.blobs, yard.ids.file),
-        journal=lambda offload, folder, lines: open_journal(yard.disk, offload, folder, lines),
+        journal=lambda offload, folder, lines: open_journal(yard.disk, offload, folder, lines, yard.on_commit),
         dialect=_dialect_for(yard.models, several_models=yard.several_models),
         model_of=lambda name: yard.models.own_names().get(name, name),
         engine_of=yard.engines.of,
@@ -88,6 +99,10 @@ def batch_parts(yard: Yard) -> BatchParts:
         new_event_id=yard.ids.event,
         random=yard.random,
         heavy=asyncio.Semaphore(yard.files_at_once),
+        underway=yard.underway,
+        moved=yard.moved,
+        counted=yard.counted,
+        retried=yard.retried,
         dispatch=yard.dispatch,
         count_seconds=yard.count_seconds,
     )

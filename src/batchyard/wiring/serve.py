@@ -199,3 +199,4 @@ async def _announce_stop(house: House, stop: asyncio.Event) -> None:
     await stop.wait()
     house.ready = STOPPING
     house.metrics.ready.set(0)
+    house.feed.close()

@@ -21,7 +21,7 @@ from tests.support.tenants import OURS, START, THEIRS, TurnsOffload, a_batch, a_
 from tests.support.virtual_time import in_virtual_time
 
 HOUR = 3_600
-RARELY = {"look_seconds": 30.0}
+RARELY: dict[str, Any] = {"look_seconds": 30.0}
 """Days of virtual time go by faster where the store is asked less often."""
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from batchyard.domain.batch import Batch, BatchState, Form
+from batchyard.domain.event import Event
 from batchyard.domain.file import File
 from batchyard.domain.line import LineError
 from batchyard.domain.result import Usage
@@ -93,6 +94,12 @@ def batch_object(batch: Batch) -> Object:
         "usage": None if batch.state in _WITHOUT_USAGE else _usage(batch.usage),
         "metadata": batch.metadata,
     }
+
+
+def event_object(kind: str, at: int, batch: Batch, event: Event | None = None) -> Object:
+    """Something that happened to a batch; one of our own that has no event in the store has no id."""
+    object: Object = {"object": "event", "type": kind, "created_at": at, "data": batch_object(batch)}
+    return object if event is None else {"id": event.id} | object
 
 
 def page(objects: Sequence[Object], *, more: bool) -> Object:

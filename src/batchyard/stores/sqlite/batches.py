@@ -69,8 +69,16 @@ class SqliteEvents:
         self._database = database
 
     async def after(self, number: int, limit: int, project: ProjectId | None = None) -> Sequence[tuple[int, Event]]:
-        rows = await self._database.read(lambda t: t.rows("events/after", number=number, limit=limit, project=project))
+        if project is None:
+            rows = await self._database.read(lambda t: t.rows("events/after", number=number, limit=limit))
+        else:
+            where: Row = {"number": number, "limit": limit, "project": project}
+            rows = await self._database.read(lambda t: t.rows("events/after_in", **where))
         return [(row["number"], msgspec.convert(row, Event)) for row in rows]
+
+    async def last(self) -> int:
+        row = await self._database.read(lambda t: t.row("events/last"))
+        return row["number"] if row else 0
 
     async def forget(self, before: int) -> int:
         return await self._database.write(lambda t: t.run("events/forget", before=before))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from batchyard.engines import managed
+from batchyard.telemetry.logs import LogFormat
 from batchyard.wiring.settings.kinds import (
     Bytes,
     Flags,
@@ -98,6 +99,12 @@ SERVER = Table(
             field="grace_seconds",
         ),
         Key(name="log_level", kind=Word(LOG_LEVELS), about="Events to show on standard error.", default='"warning"'),
+        Key(
+            name="log_format",
+            kind=Word(tuple(LogFormat)),
+            about="Text for people, or one JSON object per line for programs.",
+            default='"text"',
+        ),
         Key(
             name="request_timeout",
             kind=Seconds(0.001),

@@ -17,8 +17,8 @@ def stopped(text: str, stops: Sequence[str]) -> tuple[str, bool]:
 
 def surely_said(text: str, stops: Sequence[str]) -> str:
     """What of an unfinished text will be said: not the beginning of a stop at its end."""
-    text, ended = stopped(text, stops)
-    return text if ended else text[: len(text) - max((_overlap(text, stop) for stop in stops), default=0)]
+    held = max((_overlap(text, stop) for stop in stops), default=0)
+    return text[: min(len(stopped(text, stops)[0]), len(text) - held)]  # a longer stop may yet begin earlier
 
 
 def thought_and_said(text: str) -> tuple[str, str]:
