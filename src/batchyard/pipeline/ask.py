@@ -17,6 +17,7 @@ from batchyard.domain.batch import Batch
 from batchyard.domain.errors import BatchyardError
 from batchyard.domain.request import Request
 from batchyard.journal import Journal
+from batchyard.pipeline.backlog import Held
 from batchyard.pipeline.dispatch import dispatch
 from batchyard.pipeline.share import Shares, Sharing
 from batchyard.pipeline.stop import Stop
@@ -48,6 +49,7 @@ class Asking(Struct, frozen=True, kw_only=True):
     underway: Underway
     retried: Callable[[str, int], None]
     random: Random
+    held: Held
 
     async def all(self, asked: Sequence[Asked]) -> BatchyardError | None:
         """Ask everything, or until told to stop. What kept an engine from serving, now that the others are done."""
@@ -72,10 +74,12 @@ class Asking(Struct, frozen=True, kw_only=True):
         share = self.engine_of(asked.model).share(self.batch, self.settings.request_timeout_seconds)
         self.shares.add(share)
         settings = structs.replace(self.settings, request_timeout_seconds=math.inf)  # the share keeps the time
-        requests, abilities, tally = asked.requests(), await share.start(), Tally()
+        requests, abilities, tally, journal = asked.requests(), await share.start(), Tally(), self.journal
         try:
             with self.underway.asked(self.batch.id, asked.model, tally):
-                await dispatch(requests, share, abilities, self.journal, settings, tally, self.stop, random=self.random)
+                await dispatch(
+                    requests, share, abilities, journal, settings, tally, self.stop, random=self.random, held=self.held
+                )
         finally:
             self.retried(asked.model, tally.retries)
 

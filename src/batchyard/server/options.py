@@ -76,7 +76,7 @@ class BatchOptions(Struct, frozen=True, kw_only=True):
     refuse_missing_input: bool = False
     azure_expires: bool = False
     require_jsonl_name: bool = False
-    at_once: int = 64
+    at_once: int = 512
     files_at_once: int = 2
     retries: int = 5
 

@@ -1,9 +1,12 @@
 """One server, put together: its data folder, its services, its engines and its doors."""
 
 import asyncio
+import gc
 import logging
 import os
 import random
+import resource
+import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from math import ceil
@@ -18,7 +21,7 @@ from batchyard.disks.local import LocalDisk
 from batchyard.disks.lock import FolderLock
 from batchyard.domain.access import HOME
 from batchyard.domain.errors import BatchyardError, Forbidden
-from batchyard.offload import ThreadOffload
+from batchyard.offload import Lanes, ThreadOffload
 from batchyard.pipeline.calendar import Calendar, CalendarSettings
 from batchyard.server.app import build_app
 from batchyard.server.house import House, Limits
@@ -29,7 +32,7 @@ from batchyard.service.rules import FileRules, UploadRules
 from batchyard.service.sweep import Sweep
 from batchyard.store import Store
 from batchyard.stores import sqlite
-from batchyard.wiring.batches import BATCH_RULES
+from batchyard.wiring.batches import BATCH_RULES, LANES
 from batchyard.wiring.house import Ground, HouseSettings, Rooms, build_rooms, run_duties
 from batchyard.wiring.quotas import Quotas
 from batchyard.wiring.served import Served
@@ -39,6 +42,12 @@ STARTING = "no model has started yet"
 STOPPING = "the server is stopping"
 KEY_FILE = "admin.key"
 SWEEP_SECONDS = 60.0
+SWITCH_SECONDS = 0.0005
+"""How long a thread at work may keep the event loop waiting for the interpreter; Python's own choice is ten times that,
+at each of several places of a call."""
+OPEN_FILES = 65_536
+FILES_PER_WALK = 5
+FILES_BESIDE = 512
 
 Say = Callable[[str], None]
 _log = logging.getLogger(__name__)
@@ -50,6 +59,8 @@ async def run_server(options: ServeOptions, stop: asyncio.Event, say: Say) -> No
     `say` gets the lines that a person at the terminal needs: where it serves, the first key, when it is ready.
     """
     check(options)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    _allow_many_files()
     _make_private(options.data_folder)
     quotas = Quotas(options)
     with FolderLock(options.data_folder):
@@ -68,6 +79,8 @@ async def _rooms(options: ServeOptions, quotas: Quotas) -> AsyncGenerator[Rooms]
         fact_steps, blob_steps = ThreadOffload("facts"), ThreadOffload("bytes")
         stack.callback(fact_steps.close)
         stack.callback(blob_steps.close)
+        lanes = Lanes(LANES, "walk")
+        stack.callback(lanes.close)
         store = await sqlite.open(sqlite.Config(path=f"{options.data_folder}/facts.db"), fact_steps)
         stack.push_async_callback(store.close)
         ground = Ground(
@@ -75,6 +88,7 @@ async def _rooms(options: ServeOptions, quotas: Quotas) -> AsyncGenerator[Rooms]
             blobs=await local.open(local.Config(folder=f"{options.data_folder}/blobs"), LocalDisk(), blob_steps),
             disk=LocalDisk(),
             blob_steps=blob_steps,
+            lanes=lanes,
             clock=SystemClock(),
             random=random.SystemRandom(),
             folder=options.data_folder,
@@ -99,12 +113,28 @@ def _house_settings(options: ServeOptions, quotas: Quotas) -> HouseSettings:
         ),
         limits=Limits(inference_bytes=options.request_bytes),
         dispatch=DispatchSettings(request_timeout_seconds=options.request_timeout_seconds, retries=batches.retries),
-        calendar=CalendarSettings(at_once=batches.at_once, halt_seconds=options.grace_seconds),
+        calendar=CalendarSettings(at_once=_walks_at_once(batches.at_once), halt_seconds=options.grace_seconds),
         several_models=batches.several_models,
         files_at_once=batches.files_at_once,
         keys=options.keys,
         webhooks=WebhookSettings(allow_private=options.webhook_allow_private),
     )
+
+
+def _allow_many_files() -> None:
+    """Take as many descriptors as the system lets us have: each walk needs a few."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _walks_at_once(most: int) -> int:
+    """As many batches as we have descriptors for: once more as many may walk where they only end."""
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if allowed == resource.RLIM_INFINITY:
+        return most
+    return max(1, min(most, (allowed - FILES_BESIDE) // (2 * FILES_PER_WALK)))
 
 
 def _make_private(folder: str) -> None:
@@ -168,6 +198,7 @@ async def _open_doors(options: ServeOptions, rooms: Rooms, quotas: Quotas, stop:
 async def _take_work(served: Served, house: House) -> None:
     """From the first model on the server takes work, unless it has been asked to stop meanwhile."""
     await served.began.wait()
+    gc.freeze()  # what is here now stays: looking through it again and again would hold calls up
     if house.ready == STARTING:
         house.ready = None
         house.metrics.ready.set(1)

@@ -11,10 +11,10 @@ from batchyard.domain.result import Reply
 from batchyard.engine import Abilities
 from batchyard.engines import echo
 from batchyard.pipeline.ask import AGAIN_SECONDS, Asked, Asking
+from batchyard.pipeline.backlog import Held
 from batchyard.pipeline.share import Shares, Sharing
 from batchyard.pipeline.stop import Stop
 from batchyard.pipeline.underway import Underway
-from tests.support.house import a_disk
 from tests.support.memory_journal import MemoryJournal
 from tests.support.tenants import FakeClock, TurnsOffload, a_batch
 from tests.support.virtual_time import in_virtual_time
@@ -48,8 +48,8 @@ class Yard:
     def asking(self) -> Asking:
         return Asking(
             batch=a_batch(), engine_of=self.engine_of, journal=self.journal, settings=DispatchSettings(),
-            stop=self.stop, shares=Shares(), random=Random(1), underway=Underway(a_disk(), TurnsOffload()),
-            retried=lambda model, retries: None,
+            stop=self.stop, shares=Shares(), random=Random(1), underway=Underway(TurnsOffload()),
+            retried=lambda model, retries: None, held=Held(),
         )  # fmt: skip
 
     def asked(self, model: str, *places: int) -> Asked:

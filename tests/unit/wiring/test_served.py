@@ -15,6 +15,7 @@ from batchyard.disks.local import LocalDisk
 from batchyard.domain.errors import Invalid, NotFound, Unavailable
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer
+from batchyard.offload import Lanes
 from batchyard.server.models import Models
 from batchyard.server.options import ModelOptions, ServeOptions
 from batchyard.stores import sqlite
@@ -32,11 +33,11 @@ async def served(
     folder: Path, *models: ModelOptions, patient: bool = True, say: Callable[[str], None] = print
 ) -> AsyncGenerator[tuple[Served, Rooms]]:
     """A server's models, not started."""
-    store = await sqlite.open(sqlite.Config(path=":memory:"), inline)
+    store, lanes = await sqlite.open(sqlite.Config(path=":memory:"), inline), Lanes(1)
     blobs = await local.open(local.Config(folder=str(folder / "blobs")), LocalDisk(), inline)
     ground = Ground(
-        store=store, blobs=blobs, disk=LocalDisk(), blob_steps=inline, clock=SystemClock(), random=Random(1),
-        folder=str(folder),
+        store=store, blobs=blobs, disk=LocalDisk(), blob_steps=inline, lanes=lanes, clock=SystemClock(),
+        random=Random(1), folder=str(folder),
     )  # fmt: skip
     rooms = build_rooms(ground, HouseSettings())
     options = ServeOptions(data_folder=str(folder), models=models, patient=patient)
@@ -46,6 +47,7 @@ async def served(
     finally:
         await made.close()
         await store.close()
+        lanes.close()
 
 
 def a_model(name: str, **options: Any) -> ModelOptions:

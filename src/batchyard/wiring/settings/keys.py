@@ -340,7 +340,12 @@ BATCHES = Table(
             about="Refuse batch inputs whose name does not end in `.jsonl`.",
             default="false",
         ),
-        Key(name="at_once", kind=Whole(1, 10_000), about="Batches that run at the same time.", default="64"),
+        Key(
+            name="at_once",
+            kind=Whole(1, 10_000),
+            about="Batches that run at the same time; fewer where the system allows few open files.",
+            default="512",
+        ),
         Key(
             name="files_at_once",
             kind=Whole(1, 64),
