@@ -56,6 +56,7 @@ imports: $(STAMP)
 
 docs: $(STAMP) ## write the generated reference again
 	$(BIN)/python -m tools.cli_reference docs/reference/command-line.md
+	$(BIN)/python -m tools.config_reference docs/reference/configuration.md
 
 wheel: $(STAMP) ## build the wheel, into dist/
 	$(BIN)/python -m build --wheel --no-isolation

@@ -46,13 +46,22 @@ WHAT_HAPPENS = {
 
 def reference() -> str:
     """The whole page."""
-    group = cast("Any", typer.main.get_command(app))
+    commands = dict(_commands(cast("Any", typer.main.get_command(app))))
     parts = [HEAD]
-    twins = _twins(group.commands)
-    for name, command in group.commands.items():
+    twins = _twins(commands)
+    for name, command in commands.items():
         parts.append(_command(name, command, twins.get(name)))
     parts.append(FOREIGN.format(aliases=_aliases(), uses=_uses()))
     return "\n".join(parts)
+
+
+def _commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command by its whole name, those of groups too (`config check`)."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", command
 
 
 def _twins(commands: Mapping[str, Any]) -> dict[str, str]:
@@ -133,7 +142,7 @@ def _uses() -> str:
 def names() -> Iterator[str]:
     """Every flag that some command knows."""
     group = cast("Any", typer.main.get_command(app))
-    for command in (group, *group.commands.values()):
+    for command in (group, *dict(_commands(group)).values()):
         for param in command.params:
             if param.param_type_name == "option":
                 yield from (*param.opts, *param.secondary_opts)
@@ -142,7 +151,7 @@ def names() -> Iterator[str]:
 def variables() -> Iterator[str]:
     """Every environment variable that stands for a flag."""
     group = cast("Any", typer.main.get_command(app))
-    for command in group.commands.values():
+    for _, command in _commands(group):
         yield from (param.envvar for param in command.params if param.envvar)
 
 

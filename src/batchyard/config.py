@@ -75,14 +75,14 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     undelivered files lie, None: in the run folder.
 
     Models: `model` is a GGUF file, a folder, a Hugging Face id or `demo`, and the name that lines without a model get;
-    `served_names` are the names that lines may use for it (the first goes out in answers). `upstreams` are base URLs of
-    OpenAI-compatible servers; `api_key_env` names the environment variable with their key, never the key. `mmproj` is
-    the vision tower of a GGUF model, None: the only `mmproj*.gguf` beside it. `engine` is the name of a module in
-    `engines/`, of a managed program, or `auto`. `slots`, `context_tokens` (of one request) and `threads` are None where
-    the engine decides. `chat_template` is a path or the template itself, `template_arguments` a JSON object for it.
-    `seed` is the engine's own where a request has none. `engine_flags` are those that only a managed engine
-    understands, in the user's order. `engine_start_seconds` is how long an engine may take to become
-    ready, below zero without limit.
+    `served_names` are the names that lines may use for it (the first goes out in answers). `upstreams` are base URLs
+    of OpenAI-compatible servers; `api_key_env` names the environment variable with their key, never the key (None: the
+    usual one, empty: no key). `mmproj` is the vision tower of a GGUF model, None: the only `mmproj*.gguf` beside it.
+    `engine` is the name of a module in `engines/`, of a managed program, or `auto`. `slots`, `context_tokens` (of one
+    request) and `threads` are None where the engine decides. `chat_template` is a path or the template itself,
+    `template_arguments` a JSON object for it. `seed` is the engine's own where a request has none. `engine_flags` are
+    those that only a managed engine understands, in the user's order. `engine_start_seconds` is how long an engine may
+    take to become ready, below zero without limit.
 
     `fresh` starts over; otherwise a run goes on where an earlier one with the same input stopped. `dedupe` asks once
     what several lines ask in the same words, where an answer is a function of its request.

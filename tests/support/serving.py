@@ -69,6 +69,8 @@ class Options:
     price: Price | None = None
     model_limits: ModelLimits = NO_LIMITS
     rate_seconds: Callable[[], float] = loop_seconds
+    several_models: bool = False
+    keys: bool = True
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     grace_seconds: int = 5
 
@@ -78,6 +80,7 @@ class Live:
     """A running server, and clients of it that hold its first key, an administrator's."""
 
     house: House
+    rooms: Rooms
     store: sqlite.SqliteStore
     parking: Parking
     folder: str
@@ -170,7 +173,7 @@ async def live(**options: Any) -> AsyncGenerator[Live]:
         first = await house.access.first_admin_key()
         assert first is not None
         sock = bind("127.0.0.1", 0)
-        server = Live(house, store, rooms.parking, folder, sock.getsockname()[1], first[1])
+        server = Live(house, rooms, store, rooms.parking, folder, sock.getsockname()[1], first[1])
         group = await stack.enter_async_context(asyncio.TaskGroup())
         group.create_task(serve(build_app(house), sock, server.stop, grace_seconds=made.grace_seconds))
         duties = group.create_task(run_duties(rooms))
@@ -212,5 +215,7 @@ def _settings(options: Options) -> HouseSettings:
         calendar=options.walks or CalendarSettings(),
         dispatch=DispatchSettings(request_timeout_seconds=options.timeout_seconds),
         count_seconds=0.02,
+        several_models=options.several_models,
+        keys=options.keys,
         webhooks=options.webhooks,
     )

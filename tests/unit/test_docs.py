@@ -19,7 +19,11 @@ from batchyard.engines.managed.programs import RECIPES
 from batchyard.pipeline.manifest import Manifest
 from batchyard.pipeline.plan import HEADER, RECORD
 from batchyard.telemetry.metrics import Metrics
-from tools import cli_reference
+from batchyard.wiring.settings import settings
+from batchyard.wiring.settings.check import check
+from batchyard.wiring.settings.keys import every_key
+from batchyard.wiring.settings.read import read
+from tools import cli_reference, config_reference
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "batchyard"
@@ -85,6 +89,29 @@ def _variables(tree: ast.Module) -> Iterator[str]:
                 )
             case _:
                 pass
+
+
+# The configuration
+
+
+def test_the_reference_of_the_configuration_is_up_to_date() -> None:
+    assert page("configuration.md") == config_reference.reference(), "make docs"
+
+
+def test_every_key_of_the_configuration_is_documented_in_its_table() -> None:
+    sections = {part.partition("]")[0]: part for part in page("configuration.md").split("## [")[1:]}
+    keys = list(every_key())
+    assert len(keys) > 50
+    for path, key in keys:
+        *table, name = path
+        assert f"| `{name}` | {key.about} " in sections[".".join(table)], path
+
+
+def test_every_example_of_a_configuration_is_right() -> None:
+    environment = {"OPENAI_API_KEY": "set"}
+    assert settings(str(ROOT / "examples" / "batchyard.toml"), environment).faults == []
+    (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/how-to/configure.md").read_text(encoding="utf-8"), re.S)
+    assert check(read(text, environment), "", environment, None) == []
 
 
 # Metrics and logs

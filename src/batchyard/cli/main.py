@@ -11,6 +11,7 @@ from typer._completion_classes import completion_init
 from batchyard import __version__
 from batchyard.cli.backup import backup, restore
 from batchyard.cli.completion import completion
+from batchyard.cli.config import config
 from batchyard.cli.doctor import doctor
 from batchyard.cli.exits import EPILOGUE
 from batchyard.cli.options import LenientCommand, PanelledCommand
@@ -52,6 +53,7 @@ app.command("run-batch", cls=LenientCommand, epilog=EPILOGUE, short_help=_RUN)(r
 app.command("run", cls=LenientCommand, epilog=EPILOGUE, short_help="The same as run-batch.")(run_batch)
 app.command("validate", cls=PanelledCommand, short_help="The checks of a run, without the run.")(validate)
 app.command("serve", cls=PanelledCommand, short_help="Files, batches and models over HTTP.")(serve)
+app.add_typer(config, name="config", context_settings=CONTEXT)
 app.command("backup", cls=PanelledCommand, short_help="Save a server's data while it runs.")(backup)
 app.command("restore", cls=PanelledCommand, short_help="Bring saved data back.")(restore)
 app.command("doctor", cls=PanelledCommand, short_help="What this machine has and what is wrong.")(doctor)

@@ -1,11 +1,14 @@
 """`batchyard serve`: files, batches and models over HTTP, on one data folder."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from batchyard.cli import flags
 from batchyard.telemetry.logs import LogFormat
+
+if TYPE_CHECKING:
+    from batchyard.server.options import ModelOptions, ServeOptions
 
 SERVER = "Server"
 
@@ -52,6 +55,29 @@ Grace = Annotated[
         envvar="BATCHYARD_GRACE",
     ),
 ]
+Config = Annotated[
+    str | None,
+    typer.Option(
+        "--config",
+        "-c",
+        help="batchyard.toml: models, projects, limits. Flags go before it; --model and its flags add a model.",
+        rich_help_panel=SERVER,
+        metavar="FILE",
+        envvar="BATCHYARD_CONFIG",
+    ),
+]
+
+OF_SERVER = {
+    "host": "host",
+    "port": "port",
+    "data_dir": "data_folder",
+    "grace": "grace_seconds",
+    "log_level": "log_level",
+    "log_format": "log_format",
+    "request_timeout": "request_timeout_seconds",
+    "webhook_allow_private": "webhook_allow_private",
+}
+"""Flags about the server, and what they are called in its options."""
 Form = Annotated[
     LogFormat,
     typer.Option(
@@ -76,6 +102,7 @@ WebhookAllowPrivate = Annotated[
 
 def serve(
     ctx: typer.Context,
+    config: Config = None,
     host: Host = "127.0.0.1",
     port: Port = 8000,
     data_dir: DataDir = "batchyard-data",
@@ -102,20 +129,34 @@ def serve(
 
     Exit codes: 0 it was asked to end, 1 it cannot serve, 2 the command line is wrong.
     """
-    raise typer.Exit(_serve(ctx.params))
+    raise typer.Exit(_serve(ctx))
 
 
-def _serve(params: dict[str, Any]) -> int:
+def _serve(ctx: typer.Context) -> int:
     import asyncio
+    import os
 
+    from batchyard.cli.config import tell
     from batchyard.cli.serving import loop_factory, run
+    from batchyard.domain.errors import BatchyardError
     from batchyard.telemetry import logs, traces
+    from batchyard.wiring.settings import settings
 
-    logs.set_up(params["log_level"], form=params["log_format"])
+    config = ctx.params["config"]
+    try:
+        found = settings(config, os.environ)
+    except BatchyardError as error:
+        typer.echo(f"batchyard: {error}", err=True)
+        return 1
+    if found.mistakes:
+        tell(found, config, err=True)
+        return 1
+    options = _options(ctx, found.options)
+    logs.set_up(options.log_level, form=LogFormat(options.log_format))
     _trace()
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            return runner.run(run(_options(params)))
+            return runner.run(run(options))
     finally:
         traces.close()
 
@@ -128,23 +169,52 @@ def _trace() -> None:
         typer.echo("Traces go nowhere: pip install 'batchyard[otel]'.", err=True)
 
 
-def _options(params: dict[str, Any]) -> Any:
+def _options(ctx: typer.Context, configured: "ServeOptions") -> "ServeOptions":
+    """What was configured, with what flags and their variables say over it."""
+    from msgspec import structs
+
+    given = {name for name in ctx.params if _is_given(ctx, name)}
+    model = _model(ctx.params)
+    models = tuple(each for each in configured.models if model is None or each.name != model.name)
+    server = {field: ctx.params[name] for name, field in OF_SERVER.items() if name in given}
+    for name in {"log_level", "log_format"} & server.keys():
+        server[name] = server[name].value
+    if "webhook_allow_private" in server:
+        server["webhook_allow_private"] = tuple(server["webhook_allow_private"])
+    patient = ctx.params["config"] is not None
+    return structs.replace(
+        configured, **server, models=(*models, model) if model is not None else models, patient=patient
+    )
+
+
+def _is_given(ctx: typer.Context, name: str) -> bool:
+    """Whether a parameter was given, by its flag or by its variable."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT")
+
+
+def _model(params: dict[str, Any]) -> "ModelOptions | None":
+    """The model that flags describe; None where they name none."""
     import os
 
     from batchyard.cli.options import DEFAULT_KEY
-    from batchyard.server.options import ServeOptions
+    from batchyard.server.options import ModelOptions
 
-    same = ("host", "port", "model", "engine", "mmproj", "slots", "threads")
-    start = params["engine_start_timeout"]
-    return ServeOptions(
-        **{name: params[name] for name in same},
-        data_folder=params["data_dir"],
-        served_names=tuple(params["served_model_name"] or ()),
-        upstreams=tuple(params["upstream"] or ()),
-        api_key_env=params["api_key_env"] or (DEFAULT_KEY if DEFAULT_KEY in os.environ else None),
+    names, upstreams = tuple(params["served_model_name"] or ()), tuple(params["upstream"] or ())
+    if params["model"] is None and not upstreams and params["engine"] in ("auto", "http"):
+        return None
+    return ModelOptions(
+        name=names[0] if names else None,
+        aliases=names[1:],
+        paths=not upstreams,
+        model=None if upstreams else params["model"],
+        engine=params["engine"],
+        upstreams=upstreams,
+        upstream_model=params["model"] if upstreams else None,
+        api_key_env=params["api_key_env"] or (DEFAULT_KEY if DEFAULT_KEY in os.environ else ""),
+        mmproj=params["mmproj"],
+        slots=params["slots"],
         context_tokens=params["max_model_len"],
-        engine_start_seconds=start,
-        request_timeout_seconds=params["request_timeout"],
-        grace_seconds=params["grace"],
-        webhook_allow_private=tuple(params["webhook_allow_private"] or ()),
+        threads=params["threads"],
+        engine_start_seconds=params["engine_start_timeout"],
     )

@@ -11,9 +11,9 @@ its owner, has an error line written for everything that did not run, and is fin
 """
 
 import asyncio
-import math
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -35,20 +35,20 @@ from batchyard.offload import Offload
 from batchyard.pipeline import folder as folders
 from batchyard.pipeline import refuse, rest
 from batchyard.pipeline.aside import Aside
+from batchyard.pipeline.ask import Asked, Asking
 from batchyard.pipeline.backlog import Held
 from batchyard.pipeline.beat import Beat
-from batchyard.pipeline.dispatch import dispatch
 from batchyard.pipeline.examine import Taking, nothing_examined
 from batchyard.pipeline.finalize import Written
 from batchyard.pipeline.folder import JOURNAL, PLAN, Folders, Opened
 from batchyard.pipeline.heavy import Check, Heavy, Terms, Writing
 from batchyard.pipeline.leash import REASONS, Leash
+from batchyard.pipeline.lines import Reader
 from batchyard.pipeline.parking import Line, Load, NoRoom, Parking
 from batchyard.pipeline.publish import Publisher, ResultFiles
 from batchyard.pipeline.refuse import Refused
-from batchyard.pipeline.share import Sharing
+from batchyard.pipeline.share import Shares, Sharing
 from batchyard.pipeline.stop import Stopped
-from batchyard.pipeline.tally import Tally
 from batchyard.pipeline.underway import Underway, Walking
 from batchyard.pipeline.validate import Verdict
 from batchyard.pipeline.watch import Watch
@@ -95,7 +95,7 @@ class BatchParts(Struct, frozen=True, kw_only=True):
     engine_of: Callable[[str], Sharing]
     input_of: Callable[[str], str | None]
     max_lines: Callable[[ProjectId], int]
-    room_of: Callable[[ProjectId, str], TokenRoom]
+    room_of: Callable[[ProjectId, str | None], TokenRoom]
     price_of: Callable[[str], Price | None]
     parking: Parking
     new_event_id: Callable[[], EventId]
@@ -195,7 +195,8 @@ class _BatchWalk:
             return parked
         with traces.span("batch.validate"):
             verdict = await self._validate()
-        model = self._model or self._parts.model_of(next(iter(verdict.by_model)))
+        models = {self._parts.model_of(name) for name in verdict.by_model}
+        model = self._model or (models.pop() if len(models) == 1 else None)
         return Load(model, verdict.lines, verdict.input_tokens + verdict.output_tokens)
 
     async def _begin(self, load: Load) -> None:
@@ -297,22 +298,24 @@ class _BatchWalk:
     # Dispatch and record
 
     def _opened(self) -> AbstractAsyncContextManager[Opened]:
-        parts, path = self._parts, self._parts.input_of(self._batch.input_blob or "")
-        assert path is not None
+        parts = self._parts
         return folders.opened(
             self._disk,
             self._offload,
             lambda folder, lines: parts.journal(self._offload, folder, lines),
             self._folder,
-            path,
+            self._input(),
             journal_folder=self._journal_folder,
         )
 
-    def _walking(self, run: Opened) -> Walking:
-        """What those need who look at the results so far."""
+    def _input(self) -> str:
         path = self._parts.input_of(self._batch.input_blob or "")
         assert path is not None
-        return Walking(self._disk, self._folder, path, self._dialect, run.journal)
+        return path
+
+    def _walking(self, run: Opened) -> Walking:
+        """What those need who look at the results so far."""
+        return Walking(self._disk, self._folder, self._input(), self._dialect, run.journal)
 
     async def _answer(self, run: Opened) -> None:
         """Bring every line to a result in the journal. Raises Stopped where the walk was told to leave before that."""
@@ -337,32 +340,44 @@ class _BatchWalk:
         return self._batch.deadline_at is not None and self._parts.clock.now() >= self._batch.deadline_at
 
     async def _ask(self, run: Opened) -> None:
-        """Ask the engine what is left; what it answered is durable when this returns."""
-        parts, settings = self._parts, self._parts.dispatch
-        share = parts.engine_of(self._batch.model or "").share(self._batch, settings.request_timeout_seconds)
-        settings = structs.replace(settings, request_timeout_seconds=math.inf)  # the share keeps the time
-        watch = Watch(self._batch, self._count, parts.clock, self._leash, share, parts.count_seconds)
-        requests, abilities = rest.requests(run, self._dialect), await share.start()
-        tally, model = Tally(), self._batch.model or ""
-        try:
-            with parts.underway.asked(self._batch.id, model, tally):
-                async with asyncio.TaskGroup() as group:
-                    watching = group.create_task(watch.run(run))
-                    await dispatch(
-                        requests,
-                        share,
-                        abilities,
-                        run.journal,
-                        settings,
-                        tally,
-                        self._leash.stop,
-                        random=parts.random,
-                        held=parts.held,
-                    )
-                    watching.cancel()
-        finally:
-            parts.retried(model, tally.retries)
+        """Ask the engines what is left; what they answered is durable when this returns."""
+        parts, shares = self._parts, Shares()
+        watch = Watch(self._batch, self._count, parts.clock, self._leash, shares, parts.count_seconds)
+        asking = Asking(
+            batch=self._batch,
+            engine_of=parts.engine_of,
+            journal=run.journal,
+            settings=parts.dispatch,
+            stop=self._leash.stop,
+            shares=shares,
+            underway=parts.underway,
+            retried=parts.retried,
+            random=parts.random,
+            held=parts.held,
+        )
+        async with asyncio.TaskGroup() as group, self._asked(run) as asked:
+            watching = group.create_task(watch.run(run))
+            outage = await asking.all(asked)
+            watching.cancel()
         await run.journal.flush()
+        if outage is not None:
+            raise outage
+
+    @asynccontextmanager
+    async def _asked(self, run: Opened) -> AsyncGenerator[list[Asked]]:
+        """What to ask of each model. Several models read the input each in its own place."""
+        parts, dialect = self._parts, self._dialect
+        if self._batch.model is not None:
+            yield [Asked(self._batch.model, lambda: rest.requests(run, dialect))]
+            return
+        by_model = await self._offload(lambda: rest.by_model(run, dialect, parts.model_of))
+        with ExitStack() as readers:
+            asked: list[Asked] = []
+            for model, places in by_model.items():
+                reader = await self._offload(lambda: Reader(parts.disk, self._input()))
+                readers.callback(reader.close)
+                asked.append(Asked(model, partial(rest.requests_at, run, reader, dialect, places)))
+            yield asked
 
     # Finalize and publish
 

@@ -100,6 +100,13 @@ class Calendar:
             self._make_ready(self._turns[batch.id])
         self._stir.set()
 
+    def hurry(self) -> None:
+        """An engine has come: what could not go on tries again now."""
+        for turn in self._turns.values():
+            if not turn.ready:
+                self._make_ready(turn)
+        self._stir.set()
+
     async def run(self, stop: asyncio.Event) -> None:
         """Walk batches until told to stop; return once every walk has left. What has not ended goes on next time."""
         loop = asyncio.get_running_loop()

@@ -22,10 +22,16 @@ from batchyard.pipeline.validate import OnProgress, Verdict, validate
 
 
 class Terms(Struct, frozen=True):
-    """What the lines of a batch are held to: its canonical endpoint, and the models that they may name; None: any."""
+    """What the lines of a batch are held to.
+
+    `endpoint` is canonical. `models` are those that lines may name, None: any; all lines the same, but where there may
+    be `several_models`. `own_names` says what the model of an alias is called.
+    """
 
     endpoint: str
     models: frozenset[str] | None
+    several_models: bool = False
+    own_names: dict[str, str] = {}
 
 
 class Check(Struct, frozen=True, kw_only=True):

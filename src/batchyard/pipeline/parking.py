@@ -20,9 +20,9 @@ _Place = tuple[int, int, BatchId]
 
 
 class Load(Struct, frozen=True):
-    """What a batch brings: its model, its lines, and how many tokens it will hold, by estimate."""
+    """What a batch brings: its model (None: several), its lines, and how many tokens it will hold, by estimate."""
 
-    model: str
+    model: str | None
     lines: int
     tokens: int
 

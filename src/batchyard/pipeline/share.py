@@ -12,13 +12,13 @@ import asyncio
 from collections import Counter, deque
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from batchyard.clock import Clock
 from batchyard.domain.access import ProjectId
 from batchyard.domain.batch import Batch
 from batchyard.domain.request import Request
-from batchyard.domain.result import Failure, Fault, Reply
+from batchyard.domain.result import Answer, Failure, Fault, Reply
 from batchyard.engine import Abilities, Engine, Say, stream
 from batchyard.pipeline.waiting import Waiting
 from batchyard.policy.retry import REQUEST_TIMEOUT
@@ -42,16 +42,41 @@ def room_of(slots: int | None) -> int | None:
     return None if slots is None else slots + max(1, slots // 4)
 
 
-class Sharing:
-    """A started engine. `model` is what it calls its model, None: what callers call it."""
+class Caps(Struct, frozen=True, kw_only=True):
+    """How many requests an engine may get at once, None for no end of ours.
 
-    def __init__(self, engine: Engine, abilities: Abilities, clock: Clock, *, model: str | None = None) -> None:
+    `all` counts people's, which wait then, too; `batches` is how many of them batches may have. A request of a batch
+    may take `request_timeout_seconds`, None: as its walk says.
+    """
+
+    all: int | None = None
+    batches: int | None = None
+    request_timeout_seconds: float | None = None
+
+
+class Sharing:
+    """A started engine. `model` is what it calls its model, None: what callers call it; `name` what answers call it,
+    None: as the engine does."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        abilities: Abilities,
+        clock: Clock,
+        *,
+        model: str | None = None,
+        name: str | None = None,
+        caps: Caps | None = None,
+    ) -> None:
         self.engine = engine
         self.abilities = abilities
         self._clock = clock
         self._model = model
-        self._room = room_of(abilities.slots)
+        self._name = name if name != model else None
+        self._caps = caps or Caps()
+        self._room = room_of(abilities.slots) if self._caps.all is None else self._caps.all
         self._asked = 0  # by people
+        self._people: deque[asyncio.Future[None]] = deque()
         self._out: Counter[ProjectId] = Counter()  # batches' requests in the engine
         self._waiting: Waiting[Share] = Waiting(LONGEST_WAITING)
         self._let = 0  # in this turn of the loop
@@ -73,7 +98,7 @@ class Sharing:
 
     def share(self, batch: Batch, timeout_seconds: float) -> "Share":
         """The engine for a batch; an attempt may take so long."""
-        return Share(self, batch, timeout_seconds)
+        return Share(self, batch, self._caps.request_timeout_seconds or timeout_seconds)
 
     def named(self, request: Request) -> Request:
         """The request with the name that the engine knows its model by."""
@@ -82,9 +107,37 @@ class Sharing:
         body = msgspec.json.encode(_fields(request.body) | {"model": self._model})
         return msgspec.structs.replace(request, model=self._model, body=body)
 
-    def ask(self) -> None:
-        """A person's request goes to the engine."""
-        self._asked += 1
+    def renamed(self, reply: Reply) -> Reply:
+        """The answer with the name that callers know the model by, where the engine has another one for it."""
+        if self._name is None or not isinstance(reply, Answer) or not reply.ok:
+            return reply
+        body = _with_model(reply.body, self._name)
+        return reply if body is None else msgspec.structs.replace(reply, body=body)
+
+    def renaming(self, say: Say) -> Say:
+        """Says the pieces of an answer with that name."""
+        name = self._name
+        if name is None:
+            return say
+
+        async def renamed(piece: bytes) -> None:
+            await say(_with_model(piece, name) or piece)
+
+        return renamed
+
+    async def ask(self) -> None:
+        """Let a person's request into the engine: at once, and only where the engine is capped as soon as it may."""
+        if not self._people and self._has_place():
+            self._asked += 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._people.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.answered()  # its turn came in the same moment
+            raise
 
     def answered(self) -> None:
         """A person's request is over."""
@@ -123,8 +176,16 @@ class Sharing:
             if not turn.done():
                 turn.set_result(False)
 
+    def _has_place(self) -> bool:
+        """Whether a person's request may go in."""
+        return self._caps.all is None or self._asked + self._out.total() < self._caps.all
+
     def _has_room(self) -> bool:
-        return self._let < AT_A_TURN and (self._room is None or self._asked + self._out.total() < self._room)
+        """Whether a batch's request may go in."""
+        out = self._out.total()
+        if self._let >= AT_A_TURN or (self._caps.batches is not None and out >= self._caps.batches):
+            return False
+        return self._room is None or self._asked + out < self._room
 
     def _admit(self, share: "Share") -> None:
         self._out[share.batch.project] += 1
@@ -138,6 +199,11 @@ class Sharing:
         self._let_in()
 
     def _let_in(self) -> None:
+        while self._people and self._has_place():
+            person = self._people.popleft()
+            if not person.done():
+                person.set_result(None)
+                self._asked += 1
         while self._has_room() and (share := self._waiting.first(self._out)) is not None:
             self._waiting.remove(share.batch)
             turn = share.turns.popleft()
@@ -148,8 +214,19 @@ class Sharing:
                 self._waiting.add(share.batch, share)
 
 
+def _with_model(body: bytes, name: str) -> bytes | None:
+    """An answer, or a piece of one, with another name for its model; None where it names none."""
+    try:
+        fields = _fields(body)
+        inner = _with_model(fields["response"], name) if "response" in fields else None  # in events of a response
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    changed = {"model": name} if "model" in fields else {"response": Raw(inner)} if inner is not None else None
+    return None if changed is None else msgspec.json.encode(fields | changed)
+
+
 class Front:
-    """The engine as people's requests see it: there is always room."""
+    """The engine as people's requests see it: there is always room, but where it is capped."""
 
     def __init__(self, sharing: Sharing) -> None:
         self._sharing = sharing
@@ -162,18 +239,18 @@ class Front:
         return self._sharing.abilities
 
     async def infer(self, request: Request) -> Reply:
-        self._sharing.ask()
+        await self._sharing.ask()
         try:
             with traces.request(request.model, request.endpoint, sampled=False):
-                return await self._sharing.engine.infer(request)
+                return self._sharing.renamed(await self._sharing.engine.infer(request))
         finally:
             self._sharing.answered()
 
     async def stream(self, request: Request, say: Say) -> Reply:
         """As the contract says: one request of a person's until its last piece is said."""
-        self._sharing.ask()
+        await self._sharing.ask()
         try:
-            return await stream(self._sharing.engine, request, say)
+            return self._sharing.renamed(await stream(self._sharing.engine, request, self._sharing.renaming(say)))
         finally:
             self._sharing.answered()
 
@@ -205,7 +282,7 @@ class Share:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 with traces.request(request.model, request.endpoint, sampled=True):
-                    return await self._sharing.engine.infer(self._sharing.named(request))
+                    return self._sharing.renamed(await self._sharing.engine.infer(self._sharing.named(request)))
         except TimeoutError:
             return Failure(REQUEST_TIMEOUT, f"No answer within {self._timeout_seconds:g} seconds.", Fault.LOST)
         finally:
@@ -215,3 +292,18 @@ class Share:
         """Send nothing any more; what the engine has may end."""
         self.shut = True
         self._sharing.send_away(self)
+
+
+class Shares:
+    """All engines as one batch sees them."""
+
+    def __init__(self) -> None:
+        self._shares: list[Share] = []
+
+    def add(self, share: Share) -> None:
+        self._shares.append(share)
+
+    async def close(self) -> None:
+        """Send nothing any more."""
+        for share in self._shares:
+            await share.close()

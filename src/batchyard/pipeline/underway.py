@@ -50,8 +50,8 @@ class Underway:
     def __init__(self, offload: Offload) -> None:
         self._offload = offload
         self._walking: dict[BatchId, Walking] = {}
-        self.asking: dict[BatchId, tuple[str, Tally]] = {}
-        """What is dispatched now: the model, and how it goes."""
+        self.asking: dict[tuple[BatchId, str], Tally] = {}
+        """What is dispatched now, by batch and model, and how it goes."""
 
     @contextmanager
     def shown(self, id: BatchId, walking: Walking) -> Generator[None]:
@@ -65,11 +65,11 @@ class Underway:
     @contextmanager
     def asked(self, id: BatchId, model: str, tally: Tally) -> Generator[None]:
         """Let a dispatch be looked at until the block ends."""
-        self.asking[id] = model, tally
+        self.asking[id, model] = tally
         try:
             yield
         finally:
-            del self.asking[id]
+            del self.asking[id, model]
 
     async def portion(self, id: BatchId, since: Watermark, limit: int) -> Portion | None:
         """What comes after a watermark, at most `limit` lines; None where the batch does not walk (any more).

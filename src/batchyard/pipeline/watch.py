@@ -12,7 +12,7 @@ from batchyard.domain.result import Usage
 from batchyard.pipeline import rest
 from batchyard.pipeline.folder import Opened
 from batchyard.pipeline.leash import Leash
-from batchyard.pipeline.share import Share
+from batchyard.pipeline.share import Shares
 
 _log = logging.getLogger(__name__)
 
@@ -25,13 +25,13 @@ class Watch:
     """Of one dispatch. Runs until it is cancelled."""
 
     def __init__(
-        self, batch: Batch, count: Count, clock: Clock, leash: Leash, share: Share, count_seconds: float
+        self, batch: Batch, count: Count, clock: Clock, leash: Leash, shares: Shares, count_seconds: float
     ) -> None:
         self._batch = batch
         self._count = count
         self._clock = clock
         self._leash = leash
-        self._share = share
+        self._shares = shares
         self._count_seconds = count_seconds
         self._shown: Counts | None = batch.counts
 
@@ -42,7 +42,7 @@ class Watch:
                 async with asyncio.timeout(self._pause()):
                     await self._leash.stop.asked.wait()
             self._keep_the_deadline()
-        await self._share.close()
+        await self._shares.close()
         while True:  # what is in flight may end
             await asyncio.sleep(self._count_seconds)
             await self._show(run)

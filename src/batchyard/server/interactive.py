@@ -28,7 +28,7 @@ class Interactive:
         """Ask a model's engine once. Gives the request up and raises Gone as soon as the caller hangs up."""
         request = Request(next(self._numbers), call_id, endpoint, model.asked_as, body)
         with self._counted():
-            reply = await unless_gone(lambda: self._in_time(model.engine.infer(request)), receive)
+            reply = await unless_gone(lambda: self._in_time(model, model.engine.infer(request)), receive)
         self._record(model, endpoint, reply)
         return reply
 
@@ -38,16 +38,17 @@ class Interactive:
         """Ask for an answer in pieces; for the rest as `ask`. Where `say` heard nothing, the reply is whole."""
         request = Request(next(self._numbers), call_id, endpoint, model.asked_as, body)
         with self._counted():
-            reply = await unless_gone(lambda: self._in_time(_told(model, request, say)), receive)
+            reply = await unless_gone(lambda: self._in_time(model, _told(model, request, say)), receive)
         self._record(model, endpoint, reply)
         return reply
 
-    async def _in_time(self, answer: Awaitable[Reply]) -> Reply:
+    async def _in_time(self, model: Model, answer: Awaitable[Reply]) -> Reply:
+        seconds = model.request_timeout_seconds or self._timeout_seconds
         try:
-            async with asyncio.timeout(self._timeout_seconds):
+            async with asyncio.timeout(seconds):
                 return await answer
         except TimeoutError:
-            return Failure("request_timeout", f"No answer within {self._timeout_seconds:g} seconds.", Fault.LOST)
+            return Failure("request_timeout", f"No answer within {seconds:g} seconds.", Fault.LOST)
 
     @contextmanager
     def _counted(self) -> Generator[None]:

@@ -1,19 +1,25 @@
 """The models that this server answers to, and who answers for each."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
 from batchyard.domain.access import NO_LIMITS, ModelLimits
-from batchyard.domain.errors import NotFound
+from batchyard.domain.errors import NotFound, Unavailable
 from batchyard.domain.price import Price
 from batchyard.engine import Abilities, Engine
+
+READY = "ready"
+STARTING = "starting"
+FAILING = "cannot start"
+"""It could not start, and is tried again."""
 
 
 class Model(Struct, frozen=True):
     """One model under its name. `created` is in Unix seconds; `engine_name` what its engine calls it, None: so.
 
     `price` None: it costs nothing. `limits` are for each project that has no others of its own.
+    `request_timeout_seconds` is how long an answer may take, None: as the server says.
     """
 
     name: str
@@ -24,6 +30,7 @@ class Model(Struct, frozen=True):
     engine_name: str | None = None
     price: Price | None = None
     limits: ModelLimits = NO_LIMITS
+    request_timeout_seconds: float | None = None
 
     @property
     def asked_as(self) -> str:
@@ -31,34 +38,67 @@ class Model(Struct, frozen=True):
         return self.engine_name or self.name
 
 
+class Waiting(Struct, frozen=True):
+    """A model that nobody answers for yet, or that could not start. `state` is what strangers may know of it."""
+
+    name: str
+    state: str = STARTING
+
+
 class Models:
-    """The catalogue. It is empty until the engines have started."""
+    """The catalogue. Models are announced before their engines start, so that batches may already ask for them."""
 
     def __init__(self, models: Iterable[Model] = ()) -> None:
         self._models: dict[str, Model] = {}
+        self._waiting: dict[str, Waiting] = {}
         self._aliases: dict[str, str] = {}
         for model in models:
             self.add(model)
 
+    def announce(self, name: str, *, aliases: Iterable[str] = (), state: str = STARTING) -> None:
+        """Know of a model that does not answer yet, and how it stands."""
+        self._waiting[name] = Waiting(name, state)
+        self._aliases.update(dict.fromkeys(aliases, name))
+
     def add(self, model: Model, *, aliases: Iterable[str] = ()) -> None:
         """Begin to answer to a model, by its name and others that no list shows."""
+        self._waiting.pop(model.name, None)
         self._models[model.name] = model
         self._aliases.update(dict.fromkeys(aliases, model.name))
 
     def find(self, name: str) -> Model:
-        """The model of a name or an alias. Raises NotFound."""
-        model = self._models.get(name) or self._models.get(self._aliases.get(name, name))
-        if model is None:
+        """The model of a name or an alias. Raises NotFound, and Unavailable where it does not answer yet."""
+        own = self.own_name(name)
+        if own in self._waiting:
+            raise Unavailable(
+                f"The model '{own}' does not answer yet: {self._waiting[own].state}.", remedy="Try again later."
+            )
+        return self._models[own]
+
+    def own_name(self, name: str) -> str:
+        """What the model of a name or an alias is called. Raises NotFound."""
+        own = name if name in self._models or name in self._waiting else self._aliases.get(name)
+        if own is None:
             raise NotFound(
                 f"The model '{name}' does not exist.", remedy="GET /v1/models lists those that do.",
                 param="model", reason="model_not_found",
             )  # fmt: skip
-        return model
+        return own
+
+    def own_names(self) -> Mapping[str, str]:
+        """What the model of each alias is called."""
+        return self._aliases
 
     def names_for(self, endpoint: str) -> frozenset[str]:
-        """All names, aliases too, of the models that serve an endpoint."""
+        """All names, aliases too, of the models that serve an endpoint, or that may: what has not started may."""
         able = {name for name, model in self._models.items() if endpoint in model.abilities.endpoints}
+        able |= self._waiting.keys()
         return frozenset(able | {alias for alias, name in self._aliases.items() if name in able})
 
     def all(self) -> list[Model]:
+        """Those that answer."""
         return list(self._models.values())
+
+    def states(self) -> dict[str, str]:
+        """How each model stands."""
+        return dict.fromkeys(self._models, READY) | {each.name: each.state for each in self._waiting.values()}

@@ -1,42 +1,133 @@
 """What a server is told to do: plain values, checked where they enter."""
 
 import ipaddress
+from collections.abc import Mapping
 
-from msgspec import Struct
+from msgspec import Struct, field
 
+from batchyard.config import EngineFlag
+from batchyard.domain.access import Quota
 from batchyard.domain.errors import Invalid
+from batchyard.domain.file import DEFAULT_EXPIRY_SECONDS
+from batchyard.domain.upload import LIFETIME_SECONDS
+
+
+class PriceOptions(Struct, frozen=True, kw_only=True):
+    """What a million tokens cost, as it was written. `cached` None: as `input`. Batches save `batch_discount` of it."""
+
+    input: str = "0"
+    output: str = "0"
+    cached: str | None = None
+    currency: str = "USD"
+    batch_discount: float = 0.5
+
+
+class RateOptions(Struct, frozen=True, kw_only=True):
+    """How much may wait in batches, and be asked by people in a minute; None for any."""
+
+    enqueued_tokens: int | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+
+class ModelOptions(Struct, frozen=True, kw_only=True):
+    """One model, and who answers for it. For what is not told here see `RunOptions`.
+
+    `name` is what callers say and what stands in answers, None: the upstreams' name, or that of the file or folder;
+    `aliases` are what they may say besides, and `paths` whether they may also say where it lies. `model` is what is
+    loaded, `upstream_model` what the upstreams call it, None: `name`. An `api_key_env` that is empty means no key.
+    `slots` bounds what upstreams get at once, `batch_slots` what batches get of that. `request_timeout_seconds` None is
+    the server's.
+    """
+
+    name: str | None = None
+    aliases: tuple[str, ...] = ()
+    paths: bool = False
+    model: str | None = None
+    engine: str = "auto"
+    upstreams: tuple[str, ...] = ()
+    upstream_model: str | None = None
+    api_key_env: str | None = ""
+    mmproj: str | None = None
+    slots: int | None = None
+    batch_slots: int | None = None
+    context_tokens: int | None = None
+    threads: int | None = None
+    chat_template: str | None = None
+    template_arguments: str | None = None
+    engine_flags: tuple[EngineFlag, ...] = ()
+    engine_start_seconds: float | None = None
+    request_timeout_seconds: float | None = None
+    prices: PriceOptions | None = None
+    rates: RateOptions = RateOptions()
+
+
+class ProjectOptions(Struct, frozen=True, kw_only=True):
+    """One project's own limits; `create` makes it at the start where there is none of its name."""
+
+    quota: Quota = Quota()
+    create: bool = False
+
+
+class BatchOptions(Struct, frozen=True, kw_only=True):
+    """How batches run. `files_at_once` of them read or write whole files at the same time. See also `BatchRules`."""
+
+    several_models: bool = False
+    refuse_missing_input: bool = False
+    azure_expires: bool = False
+    require_jsonl_name: bool = False
+    at_once: int = 512
+    files_at_once: int = 2
+    retries: int = 5
 
 
 class ServeOptions(Struct, frozen=True, kw_only=True):
     """Everything that one server needs to be told.
 
-    `data_folder` holds its facts and files. For the model and the engine see `RunOptions`; `served_names` are what
-    callers may say, the first one stands in answers. `grace_seconds` is how long calls under way may take at the end.
-    `webhook_allow_private` are hosts, addresses and networks beside the public internet that webhooks may go to.
+    `data_folder` holds its facts and files. `keys` is whether calls need one. `grace_seconds` is how long calls under
+    way may take at the end. A `patient` server tries models again that cannot start, and serves the others meanwhile.
+    `quota` is for projects that have none of their own, by name, in `projects`. `windows` are completion windows beside
+    24h, in seconds. `file_seconds` is how long inputs and results of batches are kept, `upload_seconds`
+    how long an upload may take. `webhook_allow_private` are hosts, addresses and networks beside the public internet
+    that webhooks may go to.
     """
 
     data_folder: str
     host: str = "127.0.0.1"
     port: int = 8000
-    model: str | None = None
-    served_names: tuple[str, ...] = ()
-    upstreams: tuple[str, ...] = ()
-    api_key_env: str | None = None
-    engine: str = "auto"
-    mmproj: str | None = None
-    slots: int | None = None
-    context_tokens: int | None = None
-    threads: int | None = None
-    engine_start_seconds: float | None = None
+    keys: bool = True
+    grace_seconds: float = 30
+    log_level: str = "warning"
+    log_format: str = "text"
     request_timeout_seconds: float = 600.0
-    grace_seconds: int = 30
+    request_bytes: int = 32 << 20
+    models: tuple[ModelOptions, ...] = ()
+    patient: bool = False
+    quota: Quota = Quota()
+    projects: Mapping[str, ProjectOptions] = field(default_factory=dict[str, ProjectOptions])
+    windows: Mapping[str, int] = field(default_factory=dict[str, int])
+    file_seconds: int = DEFAULT_EXPIRY_SECONDS
+    upload_seconds: int = LIFETIME_SECONDS
+    batches: BatchOptions = BatchOptions()
     webhook_allow_private: tuple[str, ...] = ()
 
 
 def check(options: ServeOptions) -> None:
     """Raises Invalid where the options do not make a server."""
-    if options.upstreams and options.model is None and not options.served_names:
-        raise Invalid("The upstream's model has no name here.", remedy="Give --model NAME.")
+    if not options.keys and not is_loopback(options.host):
+        raise Invalid(
+            f"Without keys everyone who reaches {options.host} would be the server's administrator.",
+            remedy="Listen on 127.0.0.1, or let calls need keys.",
+        )
+    if not options.models:
+        raise Invalid(
+            "There is no model to run.",
+            remedy="Give --model (a GGUF file, a folder, a Hugging Face id, or demo), --upstream URL, or --config FILE "
+            "with [models.NAME].",
+        )
+    for model in options.models:
+        if model.upstreams and model.name is None and model.upstream_model is None:
+            raise Invalid("The upstream's model has no name here.", remedy="Give --model NAME.")
 
 
 def is_loopback(host: str) -> bool:

@@ -9,7 +9,7 @@ from batchyard.domain.access import HIGHEST_PRIORITY, LOWEST_PRIORITY, Action, C
 from batchyard.domain.batch import Batch, BatchId, BatchState, Form
 from batchyard.domain.errors import Conflict, Invalid, NotFound
 from batchyard.domain.event import arrival
-from batchyard.domain.file import BATCH, DEFAULT_EXPIRY_SECONDS, ExpiresAfter, FileId
+from batchyard.domain.file import BATCH, ExpiresAfter, FileId
 from batchyard.service import checks
 from batchyard.service.access import require
 from batchyard.service.ids import Ids
@@ -204,7 +204,7 @@ def _check(asked: CreateBatch, rules: BatchRules, highest_priority: int) -> _Che
         window,
         rules.windows[window],
         metadata,
-        DEFAULT_EXPIRY_SECONDS if seconds is None else seconds,
+        rules.default_expiry_seconds if seconds is None else seconds,
         priority,
         asked.form,
     )

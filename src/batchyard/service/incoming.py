@@ -9,7 +9,7 @@ from msgspec import Struct
 from batchyard.blob import Blobs, Kept, Writer
 from batchyard.domain.access import ProjectId
 from batchyard.domain.errors import Invalid, TooLarge
-from batchyard.domain.file import BATCH, DEFAULT_EXPIRY_SECONDS, ExpiresAfter, File, FileId
+from batchyard.domain.file import BATCH, ExpiresAfter, File, FileId
 from batchyard.service import checks
 from batchyard.service.jsonl import FirstLine, require_jsonl_name
 from batchyard.service.rules import FileRules
@@ -66,7 +66,10 @@ def wanted(filename: str | None, purpose: str | None, expires_after: ExpiresAfte
         )
     if purpose == BATCH and rules.require_jsonl_name:
         require_jsonl_name(filename)
-    return Wanted(filename, purpose, checks.expiry_seconds(expires_after, "expires_after"))
+    seconds = checks.expiry_seconds(expires_after, "expires_after")
+    if seconds is None and purpose == BATCH:
+        seconds = rules.default_expiry_seconds
+    return Wanted(filename, purpose, seconds)
 
 
 class Incoming:
@@ -143,8 +146,6 @@ async def receive(
 def made(id: FileId, project: ProjectId, asked: Wanted, kept: Kept, blob: str, at: int) -> File:
     """The file that durable bytes become."""
     seconds = asked.expires_after_seconds
-    if seconds is None and asked.purpose == BATCH:
-        seconds = DEFAULT_EXPIRY_SECONDS
     return File(
         id=id,
         project=project,

@@ -6,7 +6,7 @@ from enum import StrEnum
 from msgspec import Struct, field
 
 from batchyard.domain.access import ProjectId, Quota
-from batchyard.domain.file import PURPOSES
+from batchyard.domain.file import DEFAULT_EXPIRY_SECONDS, PURPOSES
 from batchyard.domain.upload import LIFETIME_SECONDS
 
 QuotaOf = Callable[[ProjectId], Quota]
@@ -26,10 +26,14 @@ ENDPOINTS = (
 
 
 class FileRules(Struct, frozen=True, kw_only=True):
-    """`require_jsonl_name` refuses batch inputs without that ending; clients that send bytes name them `upload`."""
+    """`require_jsonl_name` refuses batch inputs without that ending; clients that send bytes name them `upload`.
+
+    `default_expiry_seconds` is how long a batch input lives whose uploader does not say.
+    """
 
     purposes: tuple[str, ...] = PURPOSES
     require_jsonl_name: bool = False
+    default_expiry_seconds: int = DEFAULT_EXPIRY_SECONDS
 
 
 class UploadRules(Struct, frozen=True, kw_only=True):
@@ -55,6 +59,7 @@ class BatchRules(Struct, frozen=True, kw_only=True):
     `refuse_missing_input` refuses a batch without an input file at once, where otherwise it is created and fails, as
     OpenAI has it. `azure_expires` holds batches of the Azure form to their deadline too; Azure itself does not.
     `when_full` is for batches that would pass a limit on enqueued tokens.
+    `default_expiry_seconds` is how long results live whose caller does not say.
     """
 
     endpoints: tuple[str, ...] = ENDPOINTS
@@ -62,3 +67,4 @@ class BatchRules(Struct, frozen=True, kw_only=True):
     refuse_missing_input: bool = False
     azure_expires: bool = False
     when_full: WhenFull = WhenFull.QUEUE
+    default_expiry_seconds: int = DEFAULT_EXPIRY_SECONDS

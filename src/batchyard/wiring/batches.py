@@ -65,7 +65,7 @@ class Engines:
         """Raises Unavailable where nobody answers for it."""
         sharing = self._sharings.get(model)
         if sharing is None:
-            raise Unavailable(f"Nobody here answers for the model '{model}'.", remedy="Serve it again.")
+            raise Unavailable(f"Nobody here answers for the model '{model}' now.", remedy="Serve it again.")
         return sharing
 
 
@@ -96,11 +96,13 @@ class Yard(Struct, frozen=True, kw_only=True):
     count_seconds: float = 1.0
     parking: Parking = field(default_factory=Parking)
     when_full: WhenFull = WhenFull.QUEUE
+    several_models: bool = False
+    files_at_once: int = HEAVY_AT_ONCE
 
 
 def batch_parts(yard: Yard) -> BatchParts:
     """What every batch of a server is walked with."""
-    terms = _terms_for(yard.models)
+    terms = _terms_for(yard.models, several_models=yard.several_models)
     return BatchParts(
         store=yard.store,
         disk=yard.disk,
@@ -112,7 +114,7 @@ def batch_parts(yard: Yard) -> BatchParts:
             yard.disk, offload, folder, lines, yard.on_commit, made=True
         ),
         dialect=lambda batch: line_dialect(batch.id, terms(batch), batch.form),
-        model_of=lambda name: yard.models.find(name).name,
+        model_of=lambda name: yard.models.own_names().get(name, name),
         engine_of=yard.engines.of,
         input_of=yard.blobs.path,
         max_lines=lambda project: yard.quota_of(project).requests_per_file,
@@ -122,7 +124,7 @@ def batch_parts(yard: Yard) -> BatchParts:
         new_event_id=yard.ids.event,
         random=yard.random,
         terms=terms,
-        heavy=yard.heavy or InThreads(yard.disk, HEAVY_AT_ONCE),
+        heavy=yard.heavy or InThreads(yard.disk, yard.files_at_once),
         examined=yard.examined,
         small_bytes=yard.small_bytes,
         held=Held(HELD_BYTES),
@@ -142,11 +144,13 @@ async def walk_in_a_lane(parts: BatchParts, lanes: Lanes, batch: Batch, leash: L
     await walk_batch(batch, parts, lanes.lane(), leash)
 
 
-def _room_for(yard: Yard) -> Callable[[ProjectId, str], TokenRoom]:
+def _room_for(yard: Yard) -> Callable[[ProjectId, str | None], TokenRoom]:
     """How many tokens batches of a project may hold, and those of a model among them, as it is now."""
 
-    def room(project: ProjectId, model: str) -> TokenRoom:
+    def room(project: ProjectId, model: str | None) -> TokenRoom:
         quota = yard.quota_of(project)
+        if model is None:  # several: only what the project may hold bounds them
+            return TokenRoom(quota.enqueued_tokens)
         return TokenRoom(quota.enqueued_tokens, quota.limits(model, yard.models.find(model).limits).enqueued_tokens)
 
     return room
@@ -164,17 +168,25 @@ def _price_for(models: Models) -> Callable[[str], Price | None]:
     return price
 
 
-def _terms_for(models: Models) -> Callable[[Batch], Terms]:
+def _terms_for(models: Models, *, several_models: bool) -> Callable[[Batch], Terms]:
     """What each batch's lines are held to: its endpoint, and the models that serve it now."""
 
     def terms(batch: Batch) -> Terms:
         path = canonical(batch.endpoint, batch.form)
-        return Terms(path, models.names_for(path) if batch.model is None else None)  # else its model was here once
+        began = batch.in_progress_at is not None  # then its models were here, and what is allowed now does not matter
+        return Terms(
+            path,
+            None if began else models.names_for(path),
+            several_models=several_models or began,
+            own_names=dict(models.own_names()),
+        )
 
     return terms
 
 
-def terms_of_url(url: str, models: Models) -> Terms | None:
+def terms_of_url(url: str, models: Models, *, several_models: bool) -> Terms | None:
     """What a batch's lines would be held to whose first line names this URL; None where there is no such batch."""
     path = canonical(url, Form.AZURE)
-    return Terms(path, models.names_for(path)) if path in BATCH_RULES.endpoints else None
+    if path not in BATCH_RULES.endpoints:
+        return None
+    return Terms(path, models.names_for(path), several_models=several_models, own_names=dict(models.own_names()))

@@ -72,9 +72,9 @@ def _open(name: str, options: RunOptions, names: Names, log_folder: str) -> Engi
 def _http(options: RunOptions) -> http.Config:
     if not options.upstreams:
         raise Invalid("The http engine needs a server.", remedy="Give --upstream URL.")
-    key_name = options.api_key_env or DEFAULT_KEY_NAME
-    key = os.environ.get(key_name)
-    if options.api_key_env is not None and not key:
+    key_name = DEFAULT_KEY_NAME if options.api_key_env is None else options.api_key_env
+    key = os.environ.get(key_name) if key_name else None
+    if options.api_key_env and not key:
         raise Invalid(f"The environment variable {key_name} is not set.", remedy="Set it to the upstream's key.")
     config = http.Config(urls=options.upstreams, api_key=key, api_key_name=key_name, model=options.model)
     seconds = options.engine_start_seconds

@@ -81,7 +81,8 @@ class Ground(Struct, frozen=True, kw_only=True):
 
 
 class HouseSettings(Struct, frozen=True, kw_only=True):
-    """What the rooms are told. Steps of inputs from `heavy_bytes` on go to processes of their own."""
+    """What the rooms are told. Steps of inputs from `heavy_bytes` on go to processes of their own. Without `keys` every
+    caller is the operator."""
 
     quota_of: QuotaOf = same_quota
     file_rules: FileRules = FileRules()
@@ -92,6 +93,9 @@ class HouseSettings(Struct, frozen=True, kw_only=True):
     dispatch: DispatchSettings = DispatchSettings()
     count_seconds: float = 1.0
     heavy_bytes: int = HEAVY_BYTES
+    several_models: bool = False
+    files_at_once: int = HEAVY_AT_ONCE
+    keys: bool = True
     webhooks: WebhookSettings = WebhookSettings()
 
 
@@ -113,13 +117,13 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
     """All rooms, without models: those come as their engines start. `ready` is why no work is taken yet."""
     store, clock, ids = ground.store, ground.clock, Ids(ground.random)
     metrics, models, engines, parking = Metrics(), Models(), Engines(), Parking()
-    heavy = InProcesses(InThreads(ground.disk, HEAVY_AT_ONCE), HEAVY_AT_ONCE, settings.heavy_bytes)
+    heavy = InProcesses(InThreads(ground.disk, settings.files_at_once), settings.files_at_once, settings.heavy_bytes)
     examinations = Examinations(
         ground.disk,
         ground.blob_steps,
         f"{ground.folder}/{EXAMINED}",
         heavy.examine,
-        partial(terms_of_url, models=models),
+        partial(terms_of_url, models=models, several_models=settings.several_models),
         ground.blobs.path,
         settings.heavy_bytes,
     )
@@ -148,6 +152,8 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
             count_seconds=settings.count_seconds,
             parking=parking,
             when_full=settings.batch_rules.when_full,
+            several_models=settings.several_models,
+            files_at_once=settings.files_at_once,
         )
     )
     calendar = Calendar(store, clock, partial(walk_in_a_lane, parts, ground.lanes), settings.calendar, parking)
@@ -167,7 +173,7 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         examinations,
     )
 
-    access = Access(store, clock, ids)
+    access = Access(store, clock, ids, keys=settings.keys)
 
     async def make_ready() -> None:
         await tidy(parts, ground.blob_steps)

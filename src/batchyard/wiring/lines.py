@@ -14,4 +14,13 @@ def line_dialect(run_id: str, terms: Terms, form: Form = Form.OPENAI) -> LineDia
     """
     endpoints = {terms.endpoint: ENDPOINTS[terms.endpoint]}
     lines = nebius if form is Form.NEBIUS else openai
-    return lines.open(openai.Config(run_id=run_id, endpoints=endpoints, models=terms.models, batch=True))
+    return lines.open(
+        openai.Config(
+            run_id=run_id,
+            endpoints=endpoints,
+            models=terms.models,
+            batch=True,
+            several_models=terms.several_models,
+            own_names=terms.own_names,
+        )
+    )

@@ -88,7 +88,7 @@ class Measures:
     def _look_at_engines(self) -> None:
         metrics, asking = self._metrics, self._underway.asking
         for model, sharing in self._sharings().items():
-            tallies = [tally for asked, tally in asking.values() if asked == model]
+            tallies = [tally for (_, asked), tally in asking.items() if asked == model]
             metrics.batch_inflight.labels(model).set(sharing.inflight)
             metrics.batch_waiting_requests.labels(model).set(sharing.waiting)
             metrics.throttle.labels(model).set(sum(tally.limit for tally in tallies))

@@ -1,4 +1,4 @@
-"""One server, put together: its data folder, its services, its engine and its doors."""
+"""One server, put together: its data folder, its services, its engines and its doors."""
 
 import asyncio
 import gc
@@ -9,7 +9,10 @@ import resource
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from math import ceil
 from pathlib import Path
+
+from msgspec import structs
 
 from batchyard.blobs import local
 from batchyard.clock import SystemClock
@@ -21,20 +24,21 @@ from batchyard.domain.errors import BatchyardError, Forbidden
 from batchyard.offload import Lanes, ThreadOffload
 from batchyard.pipeline.calendar import Calendar, CalendarSettings
 from batchyard.server.app import build_app
-from batchyard.server.house import House
+from batchyard.server.house import House, Limits
 from batchyard.server.listen import bind, serve
 from batchyard.server.options import ServeOptions, check, is_loopback
 from batchyard.service.access import Access
+from batchyard.service.rules import FileRules, UploadRules
 from batchyard.service.sweep import Sweep
 from batchyard.store import Store
 from batchyard.stores import sqlite
-from batchyard.wiring.batches import LANES
-from batchyard.wiring.engine import Chosen
+from batchyard.wiring.batches import BATCH_RULES, LANES
 from batchyard.wiring.house import Ground, HouseSettings, Rooms, build_rooms, run_duties
-from batchyard.wiring.served import chosen_engine, start_model
+from batchyard.wiring.quotas import Quotas
+from batchyard.wiring.served import Served
 from batchyard.wiring.webhooks import WebhookSettings
 
-STARTING = "the model is loading"
+STARTING = "no model has started yet"
 STOPPING = "the server is stopping"
 KEY_FILE = "admin.key"
 SWEEP_SECONDS = 60.0
@@ -60,16 +64,18 @@ async def run_server(options: ServeOptions, stop: asyncio.Event, say: Say) -> No
     sys.setswitchinterval(SWITCH_SECONDS)
     _allow_many_files()
     _make_private(options.data_folder)
+    quotas = Quotas(options)
     with FolderLock(options.data_folder):
-        async with _rooms(options) as rooms:
+        async with _rooms(options, quotas) as rooms:
             await _first_key(options, rooms.house.access, rooms.store, say)
+            await quotas.begin(rooms.house.access, say)
             await rooms.sweep.orphans()
             await rooms.tidy()
-            await _open_doors(options, rooms, stop, say)
+            await _open_doors(options, rooms, quotas, stop, say)
 
 
 @asynccontextmanager
-async def _rooms(options: ServeOptions) -> AsyncGenerator[Rooms]:
+async def _rooms(options: ServeOptions, quotas: Quotas) -> AsyncGenerator[Rooms]:
     """The services on the data folder; everything is given back at the end."""
     async with AsyncExitStack() as stack:
         fact_steps, blob_steps = ThreadOffload("facts"), ThreadOffload("bytes")
@@ -92,15 +98,32 @@ async def _rooms(options: ServeOptions) -> AsyncGenerator[Rooms]:
             random=random.SystemRandom(),
             folder=options.data_folder,
         )
-        rooms = build_rooms(ground, _house_settings(options), ready=STARTING)
+        rooms = build_rooms(ground, _house_settings(options, quotas), ready=STARTING)
         stack.push_async_callback(rooms.close)
         yield rooms
 
 
-def _house_settings(options: ServeOptions) -> HouseSettings:
+def _house_settings(options: ServeOptions, quotas: Quotas) -> HouseSettings:
+    batches = options.batches
     return HouseSettings(
-        dispatch=DispatchSettings(request_timeout_seconds=options.request_timeout_seconds),
-        calendar=CalendarSettings(at_once=_walks_at_once(), halt_seconds=options.grace_seconds),
+        quota_of=quotas.of,
+        file_rules=FileRules(
+            require_jsonl_name=batches.require_jsonl_name, default_expiry_seconds=options.file_seconds
+        ),
+        upload_rules=UploadRules(lifetime_seconds=options.upload_seconds),
+        batch_rules=structs.replace(
+            BATCH_RULES,
+            windows={**BATCH_RULES.windows, **options.windows},
+            refuse_missing_input=batches.refuse_missing_input,
+            azure_expires=batches.azure_expires,
+            default_expiry_seconds=options.file_seconds,
+        ),
+        limits=Limits(inference_bytes=options.request_bytes),
+        dispatch=DispatchSettings(request_timeout_seconds=options.request_timeout_seconds, retries=batches.retries),
+        calendar=CalendarSettings(at_once=_walks_at_once(batches.at_once), halt_seconds=options.grace_seconds),
+        several_models=batches.several_models,
+        files_at_once=batches.files_at_once,
+        keys=options.keys,
         webhooks=WebhookSettings(allow_private=options.webhook_allow_private),
     )
 
@@ -113,9 +136,9 @@ def _allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _walks_at_once() -> int:
+def _walks_at_once(most: int) -> int:
     """As many batches as we have descriptors for: once more as many may walk where they only end."""
-    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)[0], CalendarSettings().at_once
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if allowed == resource.RLIM_INFINITY:
         return most
     return max(1, min(most, (allowed - FILES_BESIDE) // (2 * FILES_PER_WALK)))
@@ -127,6 +150,8 @@ def _make_private(folder: str) -> None:
 
 async def _first_key(options: ServeOptions, access: Access, store: Store, say: Say) -> None:
     """Make the first key where there is none; but never while strangers could be the first to use the server."""
+    if not options.keys:
+        say("Without keys: every program on this machine acts as the server's administrator.")
     if not is_loopback(options.host) and not await store.keys.list(HOME):
         raise Forbidden(
             f"This server has no keys yet, so it does not listen on {options.host}.",
@@ -150,46 +175,50 @@ def _write_secret(path: str, secret: str) -> None:
         os.fsync(descriptor)
 
 
-async def _open_doors(options: ServeOptions, rooms: Rooms, stop: asyncio.Event, say: Say) -> None:
-    """Listen at once, so that supervisors see the server start; take work when the engine is ready.
+async def _open_doors(options: ServeOptions, rooms: Rooms, quotas: Quotas, stop: asyncio.Event, say: Say) -> None:
+    """Listen at once, so that supervisors see the server start; take work when one of its models is ready.
 
     At a stop, calls and batches have the same time to bring to an end what is under way.
     """
-    chosen = chosen_engine(options)
+    served = Served(options, rooms, say)
     sock = bind(options.host, options.port)
     host, port = sock.getsockname()[:2]
     say(f"Listening on http://{f'[{host}]' if ':' in host else host}:{port}")
     try:
         async with asyncio.TaskGroup() as group:
-            starting = group.create_task(_start_models(options, chosen, rooms, say))
             duties = [
-                starting,
+                group.create_task(served.start()),
+                group.create_task(_take_work(served, rooms.house)),
                 group.create_task(_keep_swept(rooms.sweep)),
+                group.create_task(quotas.keep(rooms.house.access)),
                 group.create_task(run_duties(rooms)),
                 group.create_task(_announce_stop(rooms.house, stop)),
             ]
-            group.create_task(_walk_batches(starting, rooms.calendar, stop))
-            await serve(build_app(rooms.house), sock, stop, grace_seconds=options.grace_seconds)
+            group.create_task(_walk_batches(served, rooms.calendar, stop))
+            await serve(build_app(rooms.house), sock, stop, grace_seconds=ceil(options.grace_seconds))
             for duty in duties:
                 duty.cancel()
     finally:
-        await chosen.engine.close()
+        await served.close()
 
 
-async def _start_models(options: ServeOptions, chosen: Chosen, rooms: Rooms, say: Say) -> None:
-    """Start the engine; from then on the server takes work, unless it has been asked to stop meanwhile."""
-    started, house = await start_model(options, chosen, rooms), rooms.house
+async def _take_work(served: Served, house: House) -> None:
+    """From the first model on the server takes work, unless it has been asked to stop meanwhile."""
+    await served.began.wait()
     gc.freeze()  # what is here now stays: looking through it again and again would hold calls up
     if house.ready == STARTING:
         house.ready = None
         house.metrics.ready.set(1)
-        say(f"Ready: {started}")
 
 
-async def _walk_batches(starting: asyncio.Task[None], calendar: Calendar, stop: asyncio.Event) -> None:
-    """Walk batches from the moment that the engine has started, until every walk has left after a stop."""
-    await asyncio.wait({starting})
-    if not starting.cancelled() and starting.exception() is None:
+async def _walk_batches(served: Served, calendar: Calendar, stop: asyncio.Event) -> None:
+    """Walk batches from the moment that one of the engines has started, until every walk has left after a stop."""
+    async with asyncio.TaskGroup() as group:
+        waits = [group.create_task(event.wait()) for event in (served.began, stop)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+    if served.began.is_set():
         await calendar.run(stop)
 
 

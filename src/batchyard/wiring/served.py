@@ -1,70 +1,181 @@
-"""The models of a server: their engines, started, shared, and entered in the catalogue."""
+"""The models of a server: their engines, started side by side, shared, and entered in the catalogue.
 
+One that cannot start takes no other down: it is tried again, later each time, and batches that ask for it wait.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from batchyard.clock import Clock
-from batchyard.config import RunOptions
-from batchyard.pipeline.share import Sharing
-from batchyard.server.models import Model
-from batchyard.server.options import ServeOptions
+from batchyard.config import EngineFlag, RunOptions
+from batchyard.domain.errors import BatchyardError, Invalid
+from batchyard.engine import Abilities
+from batchyard.pipeline.share import Caps, Sharing
+from batchyard.server.models import FAILING, STARTING, Model
+from batchyard.server.options import ModelOptions, ServeOptions
 from batchyard.wiring.engine import Chosen, engine_of
 from batchyard.wiring.house import Rooms
 
+FIRST_PAUSE_SECONDS = 2.0
+LONGEST_PAUSE_SECONDS = 60.0
 
-def chosen_engine(options: ServeOptions) -> Chosen:
-    """The engine that the options mean. Raises Invalid where none fits."""
-    return engine_of(_run_options(options), options.data_folder)
+SPELLING = {
+    "slots": "--max-num-seqs",
+    "context_tokens": "--max-model-len",
+    "chat_template": "--chat-template",
+    "template_arguments": "--default-chat-template-kwargs",
+}
+"""What we call otherwise than the programs that we start."""
 
-
-async def start_model(options: ServeOptions, chosen: Chosen, rooms: Rooms) -> str:
-    """Start an engine, and let callers and batches share it; one line about it for people."""
-    house, abilities = rooms.house, await chosen.engine.start()
-    sharing = Sharing(chosen.engine, abilities, house.clock, model=_engine_name(options) or _name(options))
-    model = _model(options, sharing, house.clock)
-    rooms.engines.add(model.name, sharing)
-    house.models.add(model, aliases=chosen.names.known or ())
-    return f"{model.name} by {abilities.description}"
-
-
-def _model(options: ServeOptions, sharing: Sharing, clock: Clock) -> Model:
-    """A model of ours goes by its served name, everywhere; an upstream's goes by its own there."""
-    return Model(
-        name=_name(options),
-        engine=sharing.front(),
-        abilities=sharing.abilities,
-        created=int(clock.now()),
-        engine_name=_engine_name(options),
-    )
+Say = Callable[[str], None]
+_log = logging.getLogger(__name__)
 
 
-def _engine_name(options: ServeOptions) -> str | None:
-    return options.model if options.upstreams else None
+class Served:
+    """The models of one server. `began` is set as soon as one of them answers."""
+
+    def __init__(
+        self, options: ServeOptions, rooms: Rooms, say: Say, *, first_pause_seconds: float = FIRST_PAUSE_SECONDS
+    ) -> None:
+        self.began = asyncio.Event()
+        self._options = options
+        self._rooms = rooms
+        self._say = say
+        self._pause_seconds = first_pause_seconds
+        self._running: list[Chosen] = []
+        for model in options.models:
+            rooms.house.models.announce(name_of(model), aliases=model.aliases)
+
+    async def start(self) -> None:
+        """Start every model; return once all have. An impatient server raises what kept one from it."""
+        async with asyncio.TaskGroup() as group:
+            for model in self._options.models:
+                group.create_task(self._start(model))
+
+    async def close(self) -> None:
+        """Give all engines back."""
+        async with asyncio.TaskGroup() as group:
+            while self._running:
+                group.create_task(self._running.pop().engine.close())
+
+    async def _start(self, model: ModelOptions) -> None:
+        """Start one model, however often that takes."""
+        pause, told = self._pause_seconds, ""
+        while (reason := await self._try(model)) is not None:
+            self._rooms.house.models.announce(name_of(model), aliases=model.aliases, state=FAILING)
+            _log.warning("model_not_starting", extra={"model": name_of(model), "reason": reason})
+            if reason != told:
+                self._say(f"Not ready: {name_of(model)}. {reason} It is tried again.")
+            told = reason
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            self._rooms.house.models.announce(name_of(model), aliases=model.aliases, state=STARTING)
+
+    async def _try(self, model: ModelOptions) -> str | None:
+        """Start one model once; why it did not start."""
+        chosen: Chosen | None = None
+        try:
+            chosen = chosen_engine(model, self._options)
+            self._running.append(chosen)
+            self._serve(model, chosen, await chosen.engine.start())
+        except BatchyardError as error:
+            if not self._options.patient:
+                raise
+            if chosen is not None:
+                self._running.remove(chosen)
+                with suppress(BatchyardError):
+                    await chosen.engine.close()
+            return str(error)
+        return None
+
+    def _serve(self, model: ModelOptions, chosen: Chosen, abilities: Abilities) -> None:
+        """Let callers and batches share a started engine."""
+        rooms, name, remote = self._rooms, name_of(model), bool(model.upstreams)
+        sharing = Sharing(
+            chosen.engine,
+            abilities,
+            rooms.house.clock,
+            model=_engine_name(model) or name,
+            name=name,
+            caps=Caps(
+                all=model.slots if remote else None,
+                batches=model.batch_slots,
+                request_timeout_seconds=model.request_timeout_seconds,
+            ),
+        )
+        entry = Model(
+            name=name,
+            engine=sharing.front(),
+            abilities=abilities,
+            created=int(rooms.house.clock.now()),
+            engine_name=_engine_name(model),
+            request_timeout_seconds=model.request_timeout_seconds,
+        )
+        rooms.engines.add(name, sharing)
+        paths = chosen.names.known or () if model.paths else ()
+        rooms.house.models.add(entry, aliases=(*model.aliases, *paths))
+        rooms.calendar.hurry()
+        self._say(f"Ready: {name} by {abilities.description}")
+        self.began.set()
 
 
-def _name(options: ServeOptions) -> str:
-    """What the model is called: as served, else an upstream's own name, else that of its file or folder."""
-    if options.served_names:
-        return options.served_names[0]
-    model = options.model or options.engine
-    path = Path(model)
-    if options.upstreams or not path.exists():
-        return model
+def name_of(model: ModelOptions) -> str:
+    """What a model is called: as served, else an upstream's own name, else that of its file or folder."""
+    if model.name is not None:
+        return model.name
+    named = (model.upstream_model if model.upstreams else model.model) or model.engine
+    path = Path(named)
+    if model.upstreams or not path.exists():
+        return named
     return path.stem if path.suffix == ".gguf" else path.resolve().name
 
 
-def _run_options(options: ServeOptions) -> RunOptions:
+def chosen_engine(model: ModelOptions, options: ServeOptions) -> Chosen:
+    """The engine that a model's options mean. Raises Invalid where none fits."""
+    return engine_of(_run_options(model), _log_folder(model, options))
+
+
+def _engine_name(model: ModelOptions) -> str | None:
+    """What upstreams call it, where that is something else."""
+    return model.upstream_model if model.upstreams else None
+
+
+def _log_folder(model: ModelOptions, options: ServeOptions) -> str:
+    """Where a started program's log goes: each in a folder of its own, where there may be several."""
+    if not options.patient:
+        return options.data_folder
+    plain = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name_of(model)).strip(".")
+    folder = Path(options.data_folder, "logs", plain or "_")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Invalid(f"The folder {folder} cannot be made: {error.strerror}.", remedy="Mend the disk.") from error
+    return str(folder)
+
+
+def _run_options(model: ModelOptions) -> RunOptions:
     """The part of a run's options that chooses its engine."""
     return RunOptions(
         input="",
         output="",
-        model=options.model,
-        served_names=options.served_names,
-        upstreams=options.upstreams,
-        api_key_env=options.api_key_env,
-        engine=options.engine,
-        mmproj=options.mmproj,
-        slots=options.slots,
-        context_tokens=options.context_tokens,
-        threads=options.threads,
-        engine_start_seconds=options.engine_start_seconds,
+        model=(model.upstream_model or model.name) if model.upstreams else model.model,
+        served_names=(name_of(model), *model.aliases),
+        upstreams=model.upstreams,
+        api_key_env=model.api_key_env,
+        engine=model.engine,
+        mmproj=model.mmproj,
+        slots=model.slots,
+        context_tokens=model.context_tokens,
+        threads=model.threads,
+        chat_template=model.chat_template,
+        template_arguments=model.template_arguments,
+        engine_flags=(*_for_program(model), *model.engine_flags),
+        engine_start_seconds=model.engine_start_seconds,
     )
+
+
+def _for_program(model: ModelOptions) -> tuple[EngineFlag, ...]:
+    given = {flag: getattr(model, field) for field, flag in SPELLING.items()}
+    return tuple(EngineFlag(flag, (str(value),)) for flag, value in given.items() if value is not None)

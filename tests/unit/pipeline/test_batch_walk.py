@@ -32,8 +32,8 @@ CHAT = "/v1/chat/completions"
 RUNS = "/data/runs"
 
 
-def lines(*texts: str) -> bytes:
-    bodies = ({"model": "m", "messages": [{"role": "user", "content": text}], "temperature": 0} for text in texts)
+def lines(*texts: str, model: str = "m") -> bytes:
+    bodies = ({"model": model, "messages": [{"role": "user", "content": text}], "temperature": 0} for text in texts)
     made = ({"custom_id": f"l{n}", "method": "POST", "url": CHAT, "body": body} for n, body in enumerate(bodies))
     return b"".join(msgspec.json.encode(each) + b"\n" for each in made)
 
@@ -41,19 +41,25 @@ def lines(*texts: str) -> bytes:
 class Walker:
     """A house, and what its batches are walked with."""
 
-    def __init__(self, house: House, script: echo.Script | None) -> None:
+    def __init__(self, house: House, script: echo.Script | None, *, several_models: bool = False) -> None:
         self.house, self.engines, self.models = house, Engines(), Models()
-        abilities = Abilities(endpoints=frozenset({CHAT}), models=None)
-        sharing = Sharing(echo.open(echo.Config(script=script)), abilities, house.clock)
-        self.engines.add("m", sharing)
-        self.models.add(Model("m", sharing.front(), abilities), aliases=("alias",))
+        self.several_models = several_models
+        self.serve("m", script, "alias")
         self.parts = self.made_parts()
+
+    def serve(self, model: str, script: echo.Script | None, *aliases: str) -> None:
+        """Answer to a model from now on."""
+        abilities = Abilities(endpoints=frozenset({CHAT}), models=None)
+        sharing = Sharing(echo.open(echo.Config(script=script)), abilities, self.house.clock, model=model)
+        self.engines.add(model, sharing)
+        self.models.add(Model(model, sharing.front(), abilities), aliases=aliases)
 
     def made_parts(self) -> BatchParts:
         house = self.house
         yard = Yard(
             store=house.store, blobs=house.blobs, disk=house.disk, clock=house.clock, ids=Ids(Random(5)),
             random=Random(6), models=self.models, engines=self.engines, quota_of=lambda _: Quota(), folder=RUNS,
+            several_models=self.several_models,
             steps=TurnsOffload(),
             underway=Underway(TurnsOffload()),
         )  # fmt: skip
@@ -97,9 +103,9 @@ class _WithInput:
 
 
 @asynccontextmanager
-async def a_walker(script: echo.Script | None = None) -> AsyncGenerator[Walker]:
+async def a_walker(script: echo.Script | None = None, *, several_models: bool = False) -> AsyncGenerator[Walker]:
     house = await open_house()
-    walker = Walker(house, script)
+    walker = Walker(house, script, several_models=several_models)
     await tidy(walker.parts, TurnsOffload())
     try:
         yield walker
@@ -232,6 +238,96 @@ async def test_run_folders_of_ended_batches_are_removed_and_others_kept() -> Non
         assert disk.names(RUNS) == [made.id] and disk.names(f"{RUNS}/{made.id}")
 
 
+# Several models
+
+
+class Heard:
+    """What an engine was asked, and under which name."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.models: set[str] = set()
+
+    async def __call__(self, request: Request) -> Reply | None:
+        self.ids.append(request.custom_id)
+        self.models.add(request.model)
+        return None
+
+
+def of_models(*models: str, count: int = 10) -> bytes:
+    """Lines of several models in turn, with ids of their own."""
+    rows = [lines(f"text {n}", model=models[n % len(models)]).replace(b'"l0"', b'"l%d"' % n) for n in range(count)]
+    return b"".join(rows)
+
+
+async def test_lines_go_to_the_engine_of_their_own_model() -> None:
+    one, other = Heard(), Heard()
+    async with a_walker(one, several_models=True) as walker:
+        walker.serve("n", other, "also")
+        batch = await walker.walk(await walker.batch(of_models("m", "n", "alias", "also", count=12)))
+        assert (batch.state, batch.model) == (BatchState.COMPLETED, None)
+        assert batch.counts.completed == batch.counts.total == 12
+    assert sorted(one.ids) == sorted(f"l{n}" for n in range(12) if n % 2 == 0) and one.models == {"m"}
+    assert sorted(other.ids) == sorted(f"l{n}" for n in range(12) if n % 2) and other.models == {"n"}
+
+
+async def test_names_of_one_model_are_one_model_and_the_batch_is_known_by_it() -> None:
+    for several_models in (True, False):
+        async with a_walker(several_models=several_models) as walker:
+            batch = await walker.walk(await walker.batch(of_models("m", "alias")))
+            assert (batch.state, batch.model) == (BatchState.COMPLETED, "m")
+
+
+async def test_one_model_is_the_rule_where_nothing_else_is_said() -> None:
+    async with a_walker() as walker:
+        walker.serve("n", None)
+        batch = await walker.walk(await walker.batch(of_models("m", "n", count=3)))
+        assert batch.state is BatchState.FAILED
+        assert [(error.code, error.number) for error in batch.errors] == [("mismatched_model", 2)]
+
+
+async def test_a_model_that_nobody_answers_for_holds_up_no_other_and_the_rest_follows() -> None:
+    one, other = Heard(), Heard()
+    async with a_walker(one, several_models=True) as walker:
+        walker.models.announce("n")
+        made = await walker.batch(of_models("m", "n"))
+        with pytest.raises(Unavailable, match="for the model 'n'"):
+            await walker.walk(made)
+        assert len(one.ids) == 5
+        waiting = await walker.house.store.batches.get(OURS, made.id)
+        assert waiting is not None and waiting.state is BatchState.IN_PROGRESS
+        walker.serve("n", other)
+        assert (await walker.walk(made)).counts.completed == 10
+    assert len(one.ids) == len(other.ids) == 5, "nothing was asked twice"
+
+
+async def test_equal_requests_of_two_models_are_two_requests() -> None:
+    one, other = Heard(), Heard()
+    async with a_walker(one, several_models=True) as walker:
+        walker.serve("n", other)
+        content = lines("same", model="m") + lines("same", model="n").replace(b'"l0"', b'"l1"')
+        assert (await walker.walk(await walker.batch(content))).counts.completed == 2
+    assert (one.ids, other.ids) == (["l0"], ["l1"])
+
+
+async def test_a_batch_of_several_models_that_is_halted_goes_on_where_it_was() -> None:
+    one, other, leash = Heard(), Heard(), Leash(5)
+
+    async def halting(request: Request) -> Reply | None:
+        if len(other.ids) == 3:
+            leash.halt(5)
+        return await other(request)
+
+    async with a_walker(one, several_models=True) as walker:
+        walker.serve("n", halting)
+        made = await walker.batch(of_models("m", "n", count=200))
+        assert (await walker.walk(made, leash)).state is BatchState.IN_PROGRESS
+        batch = await walker.walk(made)
+    leash.close()
+    assert batch.state is BatchState.COMPLETED and batch.counts.completed == 200
+    assert len(one.ids) == len(other.ids) == 100
+
+
 async def test_a_batch_of_ten_lines_costs_a_few_syncs_of_the_disk() -> None:
     async with a_walker() as walker:
         made, disk = await walker.batch(lines(*(f"text {n}" for n in range(10)))), walker.house.disk
@@ -280,3 +376,20 @@ async def test_a_batch_that_an_earlier_release_began_goes_on_with_its_journal() 
             disk.rename(f"{folder}/{name}", f"{folder}/journal/{name}")
         assert (await walker.walk(made)).counts.completed == 100
         assert asked == 100 and disk.names(RUNS) == []
+
+
+async def test_a_batch_of_several_models_goes_on_though_they_are_allowed_no_more() -> None:
+    leash = Leash(5)
+
+    async def halting(request: Request) -> Reply | None:
+        leash.halt(5)
+        return None
+
+    async with a_walker(halting, several_models=True) as walker:
+        walker.serve("n", None)
+        made = await walker.batch(of_models("m", "n", count=200))
+        assert (await walker.walk(made, leash)).state is BatchState.IN_PROGRESS
+        walker.several_models = False
+        walker.parts = walker.made_parts()
+        assert (await walker.walk(made)).counts.completed == 200
+    leash.close()

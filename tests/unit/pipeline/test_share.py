@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Failure, Fault, Reply
 from batchyard.engine import Abilities
 from batchyard.engines import echo
-from batchyard.pipeline.share import AT_A_TURN, LONGEST_WAITING, STOPPED, Share, Sharing, room_of
+from batchyard.pipeline.share import AT_A_TURN, LONGEST_WAITING, STOPPED, Caps, Share, Shares, Sharing, room_of
 from tests.support.telling import Halting
 from tests.support.tenants import OURS, START, THEIRS, FakeClock, a_batch
 from tests.support.virtual_time import in_virtual_time
@@ -46,9 +47,9 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-def a_sharing(engine: Engine | None, slots: int | None, model: str | None = None) -> Sharing:
+def a_sharing(engine: Engine | None, slots: int | None, **settings: Any) -> Sharing:
     abilities = Abilities(endpoints=frozenset({CHAT}), models=None, slots=slots)
-    return Sharing(echo.open(echo.Config(script=engine)), abilities, FakeClock(), model=model)
+    return Sharing(echo.open(echo.Config(script=engine)), abilities, FakeClock(), **settings)
 
 
 def a_request(id: str, model: str = "m") -> Request:
@@ -232,6 +233,124 @@ async def test_an_engine_is_asked_for_its_model_by_the_name_that_it_knows() -> N
     (request,) = heard
     assert request.model == "theirs" and json.loads(request.body)["model"] == "theirs"
     assert json.loads(request.body)["messages"] == [{"role": "user", "content": "a"}]
+
+
+async def test_an_answer_has_the_name_that_callers_know() -> None:
+    sharing = a_sharing(None, slots=None, model="theirs", name="ours")
+    for reply in (
+        await sharing.share(of(OURS), 600).infer(a_request("a", model="alias")),
+        await sharing.front().infer(a_request("a", model="theirs")),
+    ):
+        assert isinstance(reply, Answer)
+        body = json.loads(reply.body)
+        assert body["model"] == "ours" and body["choices"][0]["message"]["content"] == "a"
+
+
+async def test_the_pieces_of_an_answer_have_it_too() -> None:
+    said: list[dict[str, Any]] = []
+
+    async def say(piece: bytes) -> None:
+        said.append(json.loads(piece))
+
+    renaming = a_sharing(None, slots=None, model="theirs", name="ours").renaming(say)
+    await renaming(b'{"model":"theirs","choices":[{"delta":{"content":"model"}}]}')
+    await renaming(b'{"type":"response.created","response":{"id":"r","model":"theirs"}}')
+    await renaming(b'{"type":"response.output_text.delta","delta":"theirs"}')
+    assert said == [
+        {"model": "ours", "choices": [{"delta": {"content": "model"}}]},
+        {"type": "response.created", "response": {"id": "r", "model": "ours"}},
+        {"type": "response.output_text.delta", "delta": "theirs"},
+    ]
+    assert a_sharing(None, slots=None, model="same", name="same").renaming(say) is say
+
+
+@pytest.mark.parametrize("body", [b"not JSON", b"[1]", b'{"a": 1}', b"[" * 10_000])
+async def test_an_answer_without_a_model_stays_as_it_is(body: bytes) -> None:
+    answer = Answer(200, body)
+    assert a_sharing(None, slots=None, model="theirs", name="ours").renamed(answer) is answer
+
+
+async def test_a_capped_engine_gets_no_more_people_either_and_these_go_first() -> None:
+    engine = Engine()
+    sharing = a_sharing(engine, slots=None, caps=Caps(all=2))
+    front, share = sharing.front(), sharing.share(of(OURS), 600)
+    async with asyncio.TaskGroup() as group:
+        ask(group, share, "a", "b", "c")
+        await turns()
+        people = [group.create_task(front.infer(a_request(f"person{n}"))) for n in range(3)]
+        await turns()
+        assert engine.came == ["a", "b"]
+        for id in ("a", "b", "person0", "person1"):
+            await engine.let_go(id)
+        assert engine.came == ["a", "b", "person0", "person1", "person2", "c"]
+        for id in ("person2", "c"):
+            await engine.let_go(id)
+    assert all(isinstance(person.result(), Answer) for person in people)
+
+
+async def test_batches_leave_room_for_people() -> None:
+    engine = Engine()
+    sharing = a_sharing(engine, slots=None, caps=Caps(all=3, batches=2))
+    front, share = sharing.front(), sharing.share(of(OURS), 600)
+    async with asyncio.TaskGroup() as group:
+        ask(group, share, "a", "b", "c")
+        await turns()
+        assert engine.came == ["a", "b"]
+        person = group.create_task(front.infer(a_request("person")))
+        await turns()
+        assert engine.came == ["a", "b", "person"]
+        for id in ("person", "a"):
+            await engine.let_go(id)
+        assert engine.came[3:] == ["c"]
+        for id in ("b", "c"):
+            await engine.let_go(id)
+    assert isinstance(person.result(), Answer)
+
+
+@pytest.mark.parametrize("when", ["waiting", "admitted"])
+async def test_a_person_who_leaves_gives_the_turn_to_the_next(when: str) -> None:
+    engine = Engine()
+    sharing = a_sharing(engine, slots=None, caps=Caps(all=1))
+    front, share = sharing.front(), sharing.share(of(OURS), 600)
+    async with asyncio.TaskGroup() as group:
+        (first,) = ask(group, share, "a")
+        await turns()
+        leaving, staying = (group.create_task(front.infer(a_request(id))) for id in ("leaving", "staying"))
+        await turns()
+        if when == "waiting":
+            leaving.cancel()
+            await turns()
+            await engine.let_go("a")
+        else:
+            engine.inside["a"].set()
+            await asyncio.wait({first})
+            leaving.cancel()
+            await turns()
+        assert list(engine.inside) == ["staying"]
+        await engine.let_go("staying")
+        assert isinstance(await staying, Answer)
+        (last,) = ask(group, share, "b")
+        await turns()
+        await engine.let_go("b")
+        assert isinstance(await last, Answer)
+
+
+def test_a_model_has_its_own_time_for_an_answer() -> None:
+    async def walk() -> None:
+        engine = Engine()
+        share = a_sharing(engine, slots=1, caps=Caps(request_timeout_seconds=5)).share(of(OURS), 600)
+        reply = await share.infer(a_request("a"))
+        assert isinstance(reply, Failure) and "5 seconds" in reply.message
+
+    in_virtual_time(walk())
+
+
+async def test_all_shares_of_a_batch_are_shut_together() -> None:
+    shares, all_of_them = [a_sharing(None, slots=1).share(of(OURS), 600) for _ in range(2)], Shares()
+    for share in shares:
+        all_of_them.add(share)
+    await all_of_them.close()
+    assert all(share.shut for share in shares)
 
 
 async def test_between_two_turns_of_the_loop_an_engine_that_answers_at_once_gets_only_a_few_requests() -> None:

@@ -206,7 +206,7 @@ def _method(method: str, rules: Rules) -> Iterator[_Fault]:
 
 
 def _url(url: str, rules: Rules) -> _Fault:
-    if rules.one_model is not None:
+    if rules.batch:
         (endpoint,) = rules.endpoints
         message = f"The url '{url}' does not match the endpoint of the batch, '{endpoint}'."
         return _Fault("invalid_url", message, "Put lines of another endpoint into a batch of their own.", "url")
@@ -244,9 +244,7 @@ def _model(raw: Raw | None, rules: Rules) -> Iterator[_Fault]:
         return
     model = written or rules.default_model
     if model is None:
-        remedy = "Add 'model' to the body" + (
-            "." if rules.one_model else ", or name one for the whole run with --model."
-        )
+        remedy = "Add 'model' to the body" + ("." if rules.batch else ", or name one for the whole run with --model.")
         yield _Fault("invalid_request", "Missing required field 'body.model'.", remedy, "body.model")
     elif rules.models is not None and model not in rules.models:
         yield _unknown_model(model, rules)
@@ -257,7 +255,7 @@ def _model(raw: Raw | None, rules: Rules) -> Iterator[_Fault]:
 
 def _unknown_model(model: str, rules: Rules) -> _Fault:
     known = ", ".join(sorted(rules.models or ()))
-    if rules.one_model is not None:
+    if rules.batch:
         message = f"The model '{model}' does not exist, or is not supported for this endpoint."
         return _Fault("model_not_found", message, f"Ask for one of: {known}." if known else "", "body.model")
     remedy = f"Ask for one of: {known}; or let this run answer to that name with --served-model-name."

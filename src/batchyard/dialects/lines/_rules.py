@@ -16,17 +16,22 @@ ANY_FOLDER = ("/score", "/rerank")
 class OneModel:
     """The rule of the batch services that all lines of a file ask for the same model: that of the first that has one.
 
-    Lines must come in the order of the file at first; later they may come again in any order.
+    Lines must come in the order of the file at first; later they may come again in any order. `own_names` says what the
+    model of an alias is called: two names of one model are the same.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, own_names: Mapping[str, str] | None = None) -> None:
         self.first: str | None = None
+        self._own_names = own_names or {}
 
     def differs(self, model: str) -> bool:
         """Whether a line's model, known to be served, is another than the first line's."""
         if self.first is None:
             self.first = model
-        return model != self.first
+        return model != self.first and self._own(model) != self._own(self.first)
+
+    def _own(self, model: str) -> str:
+        return self._own_names.get(model, model)
 
 
 class Rules(Struct, frozen=True, kw_only=True):
@@ -34,7 +39,7 @@ class Rules(Struct, frozen=True, kw_only=True):
 
     `endpoints` by canonical path. `models` are the names that may be asked for, None for any. Lines without a model get
     `default_model`; without that they are refused. `any_method` lets GET and the like pass, as some tools do.
-    `one_model` is there where lines are a batch's of the server.
+    `batch` says that lines are those of a batch of the server, `one_model` holds them to one model.
     """
 
     endpoints: Mapping[str, Endpoint]
@@ -42,6 +47,7 @@ class Rules(Struct, frozen=True, kw_only=True):
     default_model: str | None = None
     any_method: bool = False
     longest_id: int = 512
+    batch: bool = False
     one_model: OneModel | None = None
 
     def route(self, url: str) -> Endpoint | None:

@@ -21,7 +21,7 @@ class Config(Struct, frozen=True, kw_only=True):
     """What a run allows in its lines: see `Rules`. `run_id` names the run, from which ids are drawn.
 
     `batch` holds lines to the rules of the batch services: one endpoint, which is all that `endpoints` has, and one
-    model in all lines.
+    model in all lines, but where there may be `several_models`. `own_names` says what the model of an alias is called.
     """
 
     run_id: str
@@ -29,6 +29,8 @@ class Config(Struct, frozen=True, kw_only=True):
     models: frozenset[str] | None = None
     default_model: str | None = None
     batch: bool = False
+    several_models: bool = False
+    own_names: Mapping[str, str] | None = None
 
 
 def open(config: Config) -> LineDialect:
@@ -46,7 +48,8 @@ class OpenAIDialect(Lines):
             endpoints=config.endpoints,
             models=config.models,
             default_model=config.default_model,
-            one_model=OneModel() if config.batch else None,
+            batch=config.batch,
+            one_model=OneModel(config.own_names) if config.batch and not config.several_models else None,
         )
         super().__init__(rules)
         self._run_id = config.run_id

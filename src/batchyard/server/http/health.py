@@ -15,11 +15,12 @@ async def healthz(request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """200 while the server takes work; 503 and why, while it starts or stops."""
-    waiting = house_of(request).ready
-    if waiting is None:
-        return reply({"status": "ready"})
-    return reply({"status": "not ready", "reason": waiting}, 503)
+    """200 while the server takes work; 503 and why, while it starts or stops. Either way how each model stands."""
+    house = house_of(request)
+    models = house.models.states()
+    if house.ready is None:
+        return reply({"status": "ready", "models": models})
+    return reply({"status": "not ready", "reason": house.ready, "models": models}, 503)
 
 
 async def metrics(request: Request) -> Response:

@@ -7,9 +7,12 @@ from batchyard.stores.sqlite.batches import SqliteBatches, SqliteEvents
 from batchyard.stores.sqlite.database import Database, open_database
 from batchyard.stores.sqlite.files import SqliteFiles
 from batchyard.stores.sqlite.keys import SqliteKeys, SqliteProjects
+from batchyard.stores.sqlite.names import project_names
 from batchyard.stores.sqlite.spending import SqliteSpending
 from batchyard.stores.sqlite.uploads import SqliteUploads
 from batchyard.stores.sqlite.webhooks import SqliteWebhooks
+
+__all__ = ["Config", "SqliteStore", "open", "project_names"]
 
 
 class Config(Struct, frozen=True, kw_only=True):

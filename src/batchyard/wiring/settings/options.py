@@ -1,0 +1,73 @@
+"""What was read, as what a server is told to do."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from batchyard.config import EngineFlag
+from batchyard.domain.access import Quota
+from batchyard.server.options import (
+    BatchOptions,
+    ModelOptions,
+    PriceOptions,
+    ProjectOptions,
+    RateOptions,
+    ServeOptions,
+)
+
+DATA_FOLDER = "batchyard-data"
+DEMO = "demo"
+
+Values = Mapping[str, Any]
+
+
+def serve_options(values: Values, folder: str) -> ServeOptions:
+    """Paths are meant from the `folder` that the file lies in."""
+    server, retention = dict(values.get("server", {})), values.get("retention", {})
+    data_folder = str(Path(folder, server.pop("data_folder", DATA_FOLDER)))
+    defaults = ServeOptions(data_folder=data_folder)
+    limits = values.get("limits", {})
+    return ServeOptions(
+        data_folder=data_folder,
+        **server,
+        **values.get("webhooks", {}),
+        models=tuple(model_options(name, model, folder) for name, model in values.get("models", {}).items()),
+        patient=True,
+        quota=_only(Quota, limits),
+        projects={name: _project(limits, own) for name, own in values.get("projects", {}).items()},
+        windows={name: int(seconds) for name, seconds in values.get("windows", {}).items()},
+        file_seconds=int(retention.get("files", defaults.file_seconds)),
+        upload_seconds=int(retention.get("uploads", defaults.upload_seconds)),
+        batches=_only(BatchOptions, values.get("batches", {})),
+    )
+
+
+def model_options(name: str, values: Values, folder: str) -> ModelOptions:
+    """One model's table."""
+    own: dict[str, Any] = {key: value for key, value in values.items() if key in ModelOptions.__struct_fields__}
+    own["prices"] = PriceOptions(**own["prices"]) if "prices" in own else None
+    for key in ("model", "mmproj", "chat_template"):
+        if key in own and own[key] != DEMO:
+            own[key] = beside(own[key], folder)
+    flags: Mapping[str, tuple[str, ...]] = own.pop("engine_flags", {})
+    return ModelOptions(
+        **own,
+        name=name,
+        engine_flags=tuple(EngineFlag(f"--{flag}", words) for flag, words in flags.items()),
+        rates=_only(RateOptions, values),
+    )
+
+
+def beside(path: str, folder: str) -> str:
+    """The path of something that lies in a folder; what does not lie there may be no path at all."""
+    inside = Path(folder, path)
+    return str(inside) if inside.exists() else path
+
+
+def _project(limits: Values, own: Values) -> ProjectOptions:
+    return ProjectOptions(quota=_only(Quota, {**limits, **own}), create=own.get("create", False))
+
+
+def _only(kind: Any, values: Values) -> Any:
+    """A struct of those values that it has fields for."""
+    return kind(**{key: value for key, value in values.items() if key in kind.__struct_fields__})
