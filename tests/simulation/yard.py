@@ -236,7 +236,7 @@ class _Simulation:
                 lambda: validate(disk, growing.path, plan_path, dialect, dedupe=True, on_progress=on_progress)
             )
 
-        steps, terms_of = InlineOffload(self.random, 0.002), partial(terms_of_url, models=models)
+        steps, terms_of = InlineOffload(self.random, 0.002), partial(terms_of_url, models=models, several_models=False)
         return Examinations(disk, steps, "/data/examined", examine, terms_of, blobs.path, 1)
 
     def _parts(
