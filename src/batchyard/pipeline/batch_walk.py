@@ -36,6 +36,7 @@ from batchyard.pipeline import folder as folders
 from batchyard.pipeline import refuse, rest
 from batchyard.pipeline.aside import Aside
 from batchyard.pipeline.backlog import Held
+from batchyard.pipeline.beat import Beat
 from batchyard.pipeline.dispatch import dispatch
 from batchyard.pipeline.examine import Taking, nothing_examined
 from batchyard.pipeline.finalize import Written
@@ -73,8 +74,8 @@ class BatchParts(Struct, frozen=True, kw_only=True):
     of lines, with the walk's own offload. `dialect` holds lines to their batch's `terms`. `model_of` says what a model
     that lines may name is called, `engine_of` who answers for it (raises Unavailable where nobody does now). `input_of`
     is where the bytes of a blob lie. `heavy` carries out what reads or writes whole files, `examined` hands over what
-    was found out while an input arrived. `held` bounds what all walks hold in memory; up to `small_bytes` an input is
-    small. `underway` shows the results so far to whoever looks. `moved` hears of every state that a walk brings a batch
+    was found out while an input arrived. `held` bounds what all walks hold in memory, `beat` lets them share syncs; up
+    to `small_bytes` an input is small. `underway` shows the results so far to whoever looks. `moved` hears of every state that a walk brings a batch
     to, `counted` of new counts: the batch before and after; both are durable by then. `retried` hears how many requests
     of a model were asked again.
 
@@ -102,6 +103,7 @@ class BatchParts(Struct, frozen=True, kw_only=True):
     terms: Callable[[Batch], Terms]
     heavy: Heavy
     held: Held
+    beat: Beat
     underway: Underway
     examined: Taking = nothing_examined
     small_bytes: int = SMALL_BYTES
@@ -122,7 +124,10 @@ async def walk_batch(batch: Batch, parts: BatchParts, offload: Offload, leash: L
     stays as it is, and walking it again later goes on.
     """
     try:
-        with traces.span("batch.walk", batch_id=batch.id, endpoint=batch.endpoint, state=str(batch.state)):
+        with (
+            parts.beat.walking(),
+            traces.span("batch.walk", batch_id=batch.id, endpoint=batch.endpoint, state=str(batch.state)),
+        ):
             await _BatchWalk(batch, parts, offload, leash).run()
     except OSError as error:
         raise Unavailable(
@@ -216,6 +221,7 @@ class _BatchWalk:
 
     async def _run(self, load: Load, room: TokenRoom) -> None:
         """Let the batch run. Lost to a cancel, that goes on with the plan. One that is late holds nothing."""
+        await self._parts.beat.wait()
         held = 0 if self._is_late() else load.tokens
         await _side_by_side(
             self._count_lines(load.lines), self._move(BatchState.IN_PROGRESS, room=room, enqueued_tokens=held)
@@ -241,6 +247,7 @@ class _BatchWalk:
             if self._batch.in_progress_at is None:  # else it was let in when more were allowed
                 refuse.too_many(lines, most)
 
+        await parts.beat.wait()
         await parts.folders.make(self._batch.id)
         check = Check(
             disk=self._disk,
@@ -364,27 +371,29 @@ class _BatchWalk:
 
         A small batch has them before anybody could see that it is finalized: all that is said of it is one commit.
         """
-        counts, usage = await self._offload(lambda: rest.final_counts(run)), rest.counted(run)[1]
+        counts = await self._offload(lambda: rest.final_counts(run))
         if not self._small:
-            await _side_by_side(self._count(counts, usage), self._finalizing())
+            await _side_by_side(self._count(counts, rest.counted(run)[1]), self._finalizing())
         with traces.span("batch.finalize", lines=counts.total):
             written = await self._write(run)
         with traces.span("batch.publish"):
             files = await self._publish(written)
         if self._small:
             await self._end_at_once(run, counts, written.usage, files)
-        elif written.usage != usage:
+        else:
             await self._count(counts, written.usage)
         while not self._batch.state.terminal:  # lost to a cancel, once
             await self._close(run, files, written.usage)
 
-    async def _finalizing(self) -> bool:
+    async def _finalizing(self) -> None:
         """Lost to a cancel: it is finalized all the same."""
-        return self._batch.state is BatchState.IN_PROGRESS and await self._move(BatchState.FINALIZING)
+        if self._batch.state is BatchState.IN_PROGRESS:
+            await self._move(BatchState.FINALIZING)
 
     async def _end_at_once(self, run: Opened, counts: Counts, usage: Usage, files: ResultFiles) -> None:
         """The last moves of a batch, begun one after another without waiting. One that loses its state changes
         nothing, nor do those behind it."""
+        await self._parts.beat.wait()
         before = structs.replace(self._batch, counts=counts, usage=usage)
         steps: list[Awaitable[object]] = [self._count(counts, usage)]
         if before.state is BatchState.IN_PROGRESS:

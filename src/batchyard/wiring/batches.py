@@ -18,6 +18,7 @@ from batchyard.journals.disk import open_journal
 from batchyard.offload import Lanes, Offload
 from batchyard.pipeline.backlog import Held
 from batchyard.pipeline.batch_walk import SMALL_BYTES, BatchParts, ignore, walk_batch
+from batchyard.pipeline.beat import Beat
 from batchyard.pipeline.examine import Taking, nothing_examined
 from batchyard.pipeline.folder import Folders
 from batchyard.pipeline.heavy import Heavy, InThreads, Terms
@@ -125,6 +126,7 @@ def batch_parts(yard: Yard) -> BatchParts:
         examined=yard.examined,
         small_bytes=yard.small_bytes,
         held=Held(HELD_BYTES),
+        beat=Beat(),
         underway=yard.underway,
         moved=yard.moved,
         counted=yard.counted,
