@@ -75,9 +75,9 @@ class BatchParts(Struct, frozen=True, kw_only=True):
     that lines may name is called, `engine_of` who answers for it (raises Unavailable where nobody does now). `input_of`
     is where the bytes of a blob lie. `heavy` carries out what reads or writes whole files, `examined` hands over what
     was found out while an input arrived. `held` bounds what all walks hold in memory, `beat` lets them share syncs; up
-    to `small_bytes` an input is small. `underway` shows the results so far to whoever looks. `moved` hears of every state that a walk brings a batch
-    to, `counted` of new counts: the batch before and after; both are durable by then. `retried` hears how many requests
-    of a model were asked again.
+    to `small_bytes` an input is small. `underway` shows the results so far to whoever looks. `moved` hears of every
+    state that a walk brings a batch to, `counted` of new counts: the batch before and after; both are durable by then.
+    `retried` hears how many requests of a model were asked again.
 
     `room_of` says how many enqueued tokens a project may have, and of a model. Batches that find none are `parked`, or
     fail. `price_of` is what a model costs now.
