@@ -36,7 +36,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Asked:
-    """A batch that somebody asks for at a time, and perhaps cancels at a later one, in seconds."""
+    """A batch that somebody asks for at a time, and perhaps cancels at a later one, in seconds.
+
+    With `retry` somebody asks again for what is left of it when it has ended.
+    """
 
     number: int
     project: ProjectId
@@ -45,6 +48,7 @@ class Asked:
     window: str
     lines: tuple[Line, ...]
     bad: bool
+    retry: bool
 
     @property
     def content(self) -> bytes:
@@ -93,6 +97,7 @@ def _a_batch(random: Random, number: int) -> Asked:
         window=random.choice(("24h", "24h", "short")),
         lines=lines,
         bad=random.random() < 0.15,
+        retry=random.random() < 0.5,
     )
 
 

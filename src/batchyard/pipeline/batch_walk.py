@@ -1,6 +1,7 @@
 """The walk of one batch of the server: the runner's stations, between states that are kept in the store.
 
-    validating    every line checked, one record each in the plan     then in_progress, or failed
+    validating    of a retry, its input gathered; then
+                  every line checked, one record each in the plan     then in_progress, or failed
     in_progress   results in the journal, at most one per line        then finalizing
     finalizing    the result files, written whole, become blobs       then completed or expired
     cancelling    whatever is there of the above, to its end          then cancelled
@@ -34,6 +35,7 @@ from batchyard.pipeline import refuse, rest
 from batchyard.pipeline.dispatch import dispatch
 from batchyard.pipeline.finalize import Written, finalize
 from batchyard.pipeline.folder import PLAN, Opened
+from batchyard.pipeline.gather import gather
 from batchyard.pipeline.leash import REASONS, Leash
 from batchyard.pipeline.publish import Publisher, ResultFiles
 from batchyard.pipeline.refuse import Refused
@@ -139,6 +141,7 @@ class _BatchWalk:
 
     async def _validate(self) -> Verdict:
         """Check every line and write the plan. Raises Refused where the batch cannot run."""
+        await self._gather()
         parts, path = self._parts, refuse.input_path(self._batch, self._parts.disk, self._parts.input_of)
         most = parts.max_lines(self._batch.project)
 
@@ -162,6 +165,12 @@ class _BatchWalk:
             )
         refuse.bad_lines(verdict)
         return verdict
+
+    async def _gather(self) -> None:
+        """Of a batch that retries another: write its input, unless that is done."""
+        custom_id, halted = self._dialect.custom_id, lambda: self._leash.halted
+        if await gather(self._batch, self._parts, self._offload, self._folder, custom_id, halted):
+            await self._look()
 
     async def _refuse(self, refused: Refused) -> bool:
         """End a batch that cannot run, and say why."""

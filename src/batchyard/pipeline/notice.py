@@ -7,7 +7,20 @@ from batchyard.domain.batch import Batch, BatchId, BatchState, Counts
 from batchyard.domain.event import Event
 from batchyard.domain.file import File
 from batchyard.domain.result import Usage
-from batchyard.store import Batches, BatchFilter, Cursor, Events, Files, Keys, Once, Page, Projects, Store, Uploads
+from batchyard.store import (
+    Batches,
+    BatchFilter,
+    Cursor,
+    Events,
+    Files,
+    Keys,
+    Once,
+    Page,
+    Projects,
+    Retried,
+    Store,
+    Uploads,
+)
 
 Notice = Callable[[Batch], None]
 
@@ -78,6 +91,12 @@ class NoticedBatches:
         if moved:
             self._notice(batch)
         return moved
+
+    async def retried(self, id: BatchId) -> Retried | None:
+        return await self._batches.retried(id)
+
+    async def gathered(self, id: BatchId, file: File) -> bool:
+        return await self._batches.gathered(id, file)
 
     async def count(self, id: BatchId, counts: Counts, usage: Usage) -> bool:
         return await self._batches.count(id, counts, usage)

@@ -12,6 +12,7 @@ from batchyard.server.models import Models
 from batchyard.service.access import Access
 from batchyard.service.batches import Batches
 from batchyard.service.files import Files
+from batchyard.service.retry import Retries
 from batchyard.service.uploads import Uploads
 from batchyard.telemetry.metrics import Metrics
 
@@ -32,6 +33,7 @@ class House:
     files: Files
     uploads: Uploads
     batches: Batches
+    retries: Retries
     models: Models
     interactive: Interactive
     metrics: Metrics

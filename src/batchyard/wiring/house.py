@@ -23,6 +23,7 @@ from batchyard.service.access import Access
 from batchyard.service.batches import Batches
 from batchyard.service.files import Files
 from batchyard.service.ids import Ids
+from batchyard.service.retry import Retries
 from batchyard.service.rules import BatchRules, FileRules, QuotaOf, UploadRules
 from batchyard.service.sweep import Sweep
 from batchyard.service.uploads import Uploads
@@ -104,6 +105,7 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         files=files,
         uploads=uploads,
         batches=Batches(noticed, clock, ids, settings.quota_of, settings.batch_rules),
+        retries=Retries(noticed, clock, ids, settings.quota_of, settings.batch_rules),
         models=models,
         interactive=Interactive(metrics, timeout_seconds=settings.dispatch.request_timeout_seconds),
         metrics=metrics,
