@@ -246,7 +246,7 @@ class _Simulation:
     async def _retry(self, asked: Asked, batches: Batches, retries: Retries) -> None:
         """Wait until the batch has ended, and ask what is left again, once, in whichever life."""
         caller, id = Caller(asked.project, Role.EDITOR), self.ids[asked.number]
-        while not (await batches.get(caller, id)).state.terminal:
+        while not (await batches.get(caller, id)).state.terminal:  # noqa: ASYNC110 - so do people
             await asyncio.sleep(1)
         if asked.number in self.retries:
             return

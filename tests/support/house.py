@@ -13,6 +13,7 @@ from batchyard.service.access import Access
 from batchyard.service.batches import Batches
 from batchyard.service.files import Files
 from batchyard.service.ids import Ids
+from batchyard.service.retry import Retries
 from batchyard.service.rules import BatchRules, FileRules, UploadRules
 from batchyard.service.sweep import Sweep
 from batchyard.service.uploads import Uploads
@@ -52,6 +53,7 @@ class House:
     files: Files
     uploads: Uploads
     batches: Batches
+    retries: Retries
     sweep: Sweep
 
     async def a_file(self, data: bytes = A_LINE, caller: Caller = US, purpose: str = "batch") -> File:
@@ -92,5 +94,6 @@ async def open_house(
         Files(store, blobs, clock, ids, rules.quota_of, rules.files),
         Uploads(store, blobs, clock, ids, rules.quota_of, rules.uploads, rules.files),
         Batches(store, clock, ids, rules.quota_of, rules.batches),
+        Retries(store, clock, ids, rules.quota_of, rules.batches),
         Sweep(store, blobs, clock),
     )

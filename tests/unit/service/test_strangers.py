@@ -21,6 +21,7 @@ from batchyard.domain.upload import Part, Upload
 from batchyard.service.access import Access
 from batchyard.service.batches import Batches, CreateBatch
 from batchyard.service.files import Files
+from batchyard.service.retry import Retries, RetryBatch
 from batchyard.service.uploads import CreateUpload, Uploads
 from batchyard.store import Direction, Page
 from tests.support.house import A_LINE, House, Rules, open_house
@@ -104,6 +105,10 @@ CALLS: dict[str, list[Call]] = {
     "Batches.cancel": [
         lambda h, c, ids: h.batches.cancel(c, ids["batch"]),
         lambda h, c, ids: h.batches.cancel(c, ids["ended batch"]),
+    ],
+    "Retries.retry": [
+        lambda h, c, ids: h.retries.retry(c, ids["batch"], RetryBatch()),
+        lambda h, c, ids: h.retries.retry(c, ids["ended batch"], RetryBatch(), idempotency_key=ids["idempotency"]),
     ],
     "Access.create_key": [
         lambda h, c, ids: h.access.create_key(c, "k", Role.ADMIN),
@@ -220,7 +225,7 @@ def test_every_call_of_the_service_is_here() -> None:
     """A new call that names a caller must be added above."""
     found = {
         f"{service.__name__}.{name}"
-        for service in (Access, Files, Uploads, Batches)
+        for service in (Access, Files, Uploads, Batches, Retries)
         for name, call in inspect.getmembers(service, inspect.isfunction)
         if not name.startswith("_") and "caller" in inspect.signature(call).parameters
     }
