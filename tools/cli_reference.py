@@ -46,13 +46,27 @@ WHAT_HAPPENS = {
 
 def reference() -> str:
     """The whole page."""
-    group = cast("Any", typer.main.get_command(app))
+    commands = _commands()
     parts = [HEAD]
-    twins = _twins(group.commands)
-    for name, command in group.commands.items():
+    twins = _twins(commands)
+    for name, command in commands.items():
         parts.append(_command(name, command, twins.get(name)))
     parts.append(FOREIGN.format(aliases=_aliases(), uses=_uses()))
     return "\n".join(parts)
+
+
+def _commands() -> dict[str, Any]:
+    """Every command by its words, those of groups too: `keys list`."""
+    found: dict[str, Any] = {}
+    for name, command in cast("Any", typer.main.get_command(app)).commands.items():
+        inner = getattr(command, "commands", None)
+        found |= {name: command} if inner is None else {f"{name} {each}": inner[each] for each in inner}
+    return found
+
+
+def _variables(param: Any) -> tuple[str, ...]:
+    """The variables that stand for a flag, the first that is set goes."""
+    return (param.envvar,) if isinstance(param.envvar, str) else tuple(param.envvar or ())
 
 
 def _twins(commands: Mapping[str, Any]) -> dict[str, str]:
@@ -96,7 +110,7 @@ def _row(param: Any) -> str:
         names = f"`{param.name}`" + (" (required)" if param.required else "")
     elif not param.is_flag:
         names += f" {_value(param)}" + (" (required)" if param.required else "")
-    variable = f"`{param.envvar}`" if param.envvar else ""
+    variable = ", ".join(f"`{name}`" for name in _variables(param))
     return f"| {names} | {_cell(param.help or '')} | {_default(param)} | {variable} |"
 
 
@@ -133,7 +147,7 @@ def _uses() -> str:
 def names() -> Iterator[str]:
     """Every flag that some command knows."""
     group = cast("Any", typer.main.get_command(app))
-    for command in (group, *group.commands.values()):
+    for command in (group, *_commands().values()):
         for param in command.params:
             if param.param_type_name == "option":
                 yield from (*param.opts, *param.secondary_opts)
@@ -141,9 +155,9 @@ def names() -> Iterator[str]:
 
 def variables() -> Iterator[str]:
     """Every environment variable that stands for a flag."""
-    group = cast("Any", typer.main.get_command(app))
-    for command in group.commands.values():
-        yield from (param.envvar for param in command.params if param.envvar)
+    for command in _commands().values():
+        for param in command.params:
+            yield from _variables(param)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,22 @@ import typer
 from typer._completion_classes import completion_init
 
 from batchyard import __version__
+from batchyard.cli.batches import batches
+from batchyard.cli.cancel import cancel
 from batchyard.cli.completion import completion
 from batchyard.cli.doctor import doctor
 from batchyard.cli.exits import EPILOGUE
+from batchyard.cli.files import files
+from batchyard.cli.keys import keys
 from batchyard.cli.options import LenientCommand, PanelledCommand
+from batchyard.cli.projects import projects
+from batchyard.cli.results import results
+from batchyard.cli.retry import retry
 from batchyard.cli.run_batch import run_batch
 from batchyard.cli.serve import serve
+from batchyard.cli.submit import submit
 from batchyard.cli.validate import validate
+from batchyard.cli.watch import watch
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -51,6 +60,15 @@ app.command("run-batch", cls=LenientCommand, epilog=EPILOGUE, short_help=_RUN)(r
 app.command("run", cls=LenientCommand, epilog=EPILOGUE, short_help="The same as run-batch.")(run_batch)
 app.command("validate", cls=PanelledCommand, short_help="The checks of a run, without the run.")(validate)
 app.command("serve", cls=PanelledCommand, short_help="Files, batches and models over HTTP.")(serve)
+app.command("submit", cls=PanelledCommand, short_help="A file to a server, as a batch.")(submit)
+app.command("batches", cls=PanelledCommand, short_help="The batches of a server, or one of them.")(batches)
+app.command("watch", cls=PanelledCommand, short_help="Follow a batch until it has ended.")(watch)
+app.command("results", cls=PanelledCommand, short_help="Download the answers of a batch.")(results)
+app.command("retry", cls=PanelledCommand, short_help="Ask again what a batch did not answer.")(retry)
+app.command("cancel", cls=PanelledCommand, short_help="Ask batches to end with what they have.")(cancel)
+app.command("files", cls=PanelledCommand, short_help="The files of a server: list, download, delete.")(files)
+app.add_typer(keys, name="keys")
+app.add_typer(projects, name="projects")
 app.command("doctor", cls=PanelledCommand, short_help="What this machine has and what is wrong.")(doctor)
 app.command("completion", cls=PanelledCommand, short_help="Teach your shell our commands.")(completion)
 
