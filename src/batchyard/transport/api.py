@@ -76,7 +76,7 @@ class Api:
         self._rng = rng or random.Random()
         self._sleep = sleep
         self._reached = False
-        self._pool = web.open_pool(self.base_url)
+        self._pool = web.open_pool(self.base_url, strictly=True)
         self._headers = {"User-Agent": f"batchyard/{__version__}", "Accept-Encoding": "identity", **_bearer(key)}
 
     @property

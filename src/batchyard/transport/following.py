@@ -27,9 +27,9 @@ def follow(api: Api, id: str, ended: Callable[[Object], bool], pause: Callable[[
 
 
 def _told(api: Api, id: str) -> Iterator[Object]:
-    """What the server's events say. Ends where it has none, or where they end: then polling goes on."""
+    """What the server's events say. Ends where it has none, or where they bring nothing new: then polling goes on."""
     number: str | None = None
-    failures = 0
+    failures, before = 0, object()
     while failures < api.tries:
         headers = {"Accept": "text/event-stream"} | ({} if number is None else {"Last-Event-ID": number})
         try:
@@ -37,9 +37,11 @@ def _told(api: Api, id: str) -> Iterator[Object]:
                 if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
                     return
                 for event, batch in _events(response):
-                    number, failures = event or number, 0
+                    failures = failures if _moves(batch) == before else 0
+                    number, before = event or number, _moves(batch)
                     yield batch
-            failures += 1  # it ended as if nothing were wrong: once more, but not for ever
+            failures += 1  # it ended as if nothing were wrong: the server stops, say
+            api.wait(failures)
         except Again as again:
             failures += 1
             api.wait(failures, again.after_seconds)
@@ -83,13 +85,17 @@ def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[str]:
 
 def _polled(api: Api, id: str, ended: Callable[[Object], bool], pause: Callable[[float], None]) -> Iterator[Object]:
     """Ask soon while the batch moves, and ever less often while it does not."""
-    seconds, before = FIRST_SECONDS, None
+    seconds, before = FIRST_SECONDS, object()
     while True:
         pause(seconds)
         batch = api.get(path_of("batches", id))
         yield batch
         if ended(batch):
             return
-        moved = (batch.get("status"), batch.get("request_counts"))
-        seconds = FIRST_SECONDS if moved != before else min(seconds * 1.5, LONGEST_SECONDS)
-        before = moved
+        seconds = FIRST_SECONDS if _moves(batch) != before else min(seconds * 1.5, LONGEST_SECONDS)
+        before = _moves(batch)
+
+
+def _moves(batch: Object) -> object:
+    """What changes while a batch runs."""
+    return batch.get("status"), batch.get("request_counts")
