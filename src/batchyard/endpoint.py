@@ -1,6 +1,6 @@
 """The contract of an endpoint: what one kind of request looks like. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -81,14 +81,31 @@ class Endpoint(Protocol):
         ...
 
 
+class Retelling(Protocol):
+    """The pieces of one streamed answer, said as pieces of another endpoint (`engine.Say` says what a piece is).
+
+    Both raise msgspec.DecodeError or ValueError where a piece has not the shape of its endpoint.
+    """
+
+    def tell(self, piece: bytes) -> Sequence[bytes]:
+        """What one piece becomes; perhaps nothing, perhaps several."""
+        ...
+
+    def end(self) -> Sequence[bytes]:
+        """What is to be said after the last piece."""
+        ...
+
+
 class Translation(Struct, frozen=True):
     """How requests of one endpoint can be said as requests of another, and the answers back.
 
     `request` takes a body; `answer` an answer's body and the body it was asked with, and raises msgspec.DecodeError or
-    ValueError where the answer has not the shape of its endpoint.
+    ValueError where the answer has not the shape of its endpoint. `retell` begins with the body of a request whose
+    answer comes in pieces.
     """
 
     source: str
     target: str
     request: Callable[[bytes], bytes | Problem]
     answer: Callable[[bytes, bytes], bytes]
+    retell: Callable[[bytes], Retelling]

@@ -2,9 +2,13 @@
 
 An engine holds no work of its own: it answers what it was asked and forgets it. It never retries (the dispatcher does),
 and it never raises for a request: a request that cannot be answered gets an Answer with its error status, or a Failure.
+
+Some engines can also say an answer while they make it (`Streaming`), for people who wait for each. Batches never ask
+for that.
 """
 
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -47,3 +51,34 @@ class Engine(Protocol):
     async def close(self) -> None:
         """Give everything back: processes, sockets, memory. May be called twice."""
         ...
+
+
+Say = Callable[[bytes], Awaitable[None]]
+"""Takes one piece of an answer; returns when it may take the next.
+
+A piece is a JSON object in UTF-8, as OpenAI's wire has it in one event of a stream: a `chat.completion.chunk`, a
+`text_completion`, or a typed event of a response. Chunks are those of a stream whose caller asked for its usage: the
+last one has no choices, and `usage`.
+"""
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """An engine that can say an answer in pieces."""
+
+    async def stream(self, request: Request, say: Say) -> Reply:
+        """Answer one request piece by piece, and return how it ended.
+
+        Where nothing was said, the reply is as `infer` would have brought it, whole: an engine is free to do so, and
+        every refusal comes so. Once a piece was said, a good end is an Answer with the usage and an empty body, and
+        anything else means that the answer broke off. What the engine has made is said without waiting for more.
+        Cancelling the call, or an exception of `say`, gives the request up.
+        """
+        ...
+
+
+async def stream(engine: Engine, request: Request, say: Say) -> Reply:
+    """Ask for an answer in pieces; an engine that has none answers whole."""
+    if isinstance(engine, Streaming):
+        return await engine.stream(request, say)
+    return await engine.infer(request)

@@ -32,6 +32,20 @@ class Recorded(Struct):
         return self.succeeded + self.errored + self.cancelled + self.expired
 
 
+class Reading(Protocol):
+    """Reads what is durable, on a thread of its own, while the journal is written and after it was closed."""
+
+    def outcomes(self) -> bytearray:
+        """See `Journal.outcomes`."""
+        ...
+
+    def result(self, line: int) -> Result:
+        """The recorded result of a line, which must have one. Blocks. Raises OSError where the journal is gone."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class Journal(Protocol):
     """Append and replay the results of one plan."""
 
@@ -60,6 +74,10 @@ class Journal(Protocol):
 
     def places(self) -> Iterator[int]:
         """The lines that have a recorded result, in the order in which these became durable. Blocks."""
+        ...
+
+    def reading(self) -> Reading:
+        """A reader beside this journal. Whoever asked for it closes it."""
         ...
 
     async def close(self) -> None:

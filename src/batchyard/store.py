@@ -19,6 +19,7 @@ from batchyard.domain.event import Event
 from batchyard.domain.file import File, FileId
 from batchyard.domain.result import Usage
 from batchyard.domain.upload import Part, PartId, Upload, UploadId
+from batchyard.domain.webhook import Delivery, EndpointFields, WebhookEndpoint, WebhookId
 
 T = TypeVar("T")
 
@@ -277,6 +278,58 @@ class Events(Protocol):
         """
         ...
 
+    async def last(self) -> int:
+        """The number of the newest event of all projects; 0 where there is none."""
+        ...
+
+    async def forget(self, before: int) -> int:
+        """Forget what happened before a time; how many events."""
+        ...
+
+
+class Webhooks(Protocol):
+    """Webhook endpoints, and the deliveries that are due to them.
+
+    An event leaves one delivery for each endpoint of its project that wants its kind, in the transaction that writes
+    the event. A deleted endpoint is unknown, and its deliveries are gone.
+    """
+
+    async def add(self, endpoint: WebhookEndpoint, most: int) -> None:
+        """Raises QuotaExceeded where the project has `most` endpoints."""
+        ...
+
+    async def get(self, project: ProjectId, id: WebhookId) -> WebhookEndpoint | None: ...
+
+    async def list(self, project: ProjectId, cursor: Cursor) -> Page[WebhookEndpoint] | None:
+        """A page of a project's endpoints; None where the cursor names nothing of this project."""
+        ...
+
+    async def update(self, project: ProjectId, id: WebhookId, given: EndpointFields, at: int) -> WebhookEndpoint | None:
+        """The endpoint with what is given; None where there is no such endpoint. See `WebhookEndpoint.changed`."""
+        ...
+
+    async def rotate(
+        self, project: ProjectId, id: WebhookId, secret: str, at: int, *, keep_old: bool
+    ) -> WebhookEndpoint | None:
+        """The endpoint with a new secret; None where there is no such endpoint. See `WebhookEndpoint.rotated`."""
+        ...
+
+    async def delete(self, project: ProjectId, id: WebhookId, at: int) -> bool:
+        """False where there is no such endpoint (any more). Its secrets are gone, its id keeps its place in lists."""
+        ...
+
+    async def due(self, at: int, each: int) -> Sequence[tuple[Delivery, WebhookEndpoint]]:
+        """Pending deliveries of all projects that are due, the longest first; of each endpoint at most `each`."""
+        ...
+
+    async def write(self, delivery: Delivery) -> bool:
+        """Write how far a delivery got; False, and nothing written, where it has ended or its endpoint is deleted."""
+        ...
+
+    async def forget(self, before: int) -> int:
+        """Forget deliveries that ended before a time; how many."""
+        ...
+
 
 class Store(Protocol):
     """All facts of one server."""
@@ -293,6 +346,8 @@ class Store(Protocol):
     def batches(self) -> Batches: ...
     @property
     def events(self) -> Events: ...
+    @property
+    def webhooks(self) -> Webhooks: ...
 
     async def close(self) -> None:
         """Give the database back. May be called twice."""

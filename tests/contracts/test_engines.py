@@ -18,9 +18,10 @@ import pytest
 import batchyard.engines
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Failure
-from batchyard.engine import Engine
+from batchyard.engine import Engine, stream
 from batchyard.engines import echo, http
-from tests.support.upstream import Upstream
+from tests.support.streams import hear, words
+from tests.support.upstream import Upstream, speaking
 
 CHAT = "/v1/chat/completions"
 
@@ -45,7 +46,13 @@ async def open_http() -> AsyncGenerator[Opened]:
         yield Opened(http.open(http.Config(urls=(upstream.url,))), "m")
 
 
-OPENERS: dict[str, Opener] = {"echo": open_echo, "http": open_http}
+@asynccontextmanager
+async def open_streaming_http() -> AsyncGenerator[Opened]:
+    async with Upstream(default=speaking()) as upstream:
+        yield Opened(http.open(http.Config(urls=(upstream.url,))), "m")
+
+
+OPENERS: dict[str, Opener] = {"echo": open_echo, "http": open_http, "http that streams": open_streaming_http}
 
 
 @pytest.fixture(params=OPENERS)
@@ -113,6 +120,42 @@ async def test_a_request_can_be_given_up_and_the_next_one_is_answered(opened: Op
         for task in given_up:
             task.cancel()
     assert json_of(await opened.engine.infer(chat(opened)))
+
+
+async def test_a_stream_adds_up_to_the_answer(opened: Opened) -> None:
+    """Or comes whole: an engine is free to."""
+    await opened.engine.start()
+    request = chat(opened, text="one two  three\n")
+    whole = json_of(await opened.engine.infer(request))
+    pieces, reply = await hear(opened.engine, request)
+    assert isinstance(reply, Answer) and reply.ok and reply.usage.input_tokens > 0
+    if not pieces:
+        assert json_of(reply).keys() == whole.keys()
+        return
+    assert reply.body == b""
+    assert words(pieces) == whole["choices"][0]["message"]["content"]
+    assert pieces[-1]["choices"] == [] and pieces[-1]["usage"] == whole["usage"]
+
+
+async def test_a_stream_that_cannot_be_told_is_a_value(opened: Opened) -> None:
+    await opened.engine.start()
+    strange = Request(0, "id-0", "/v1/no/such/endpoint", opened.model, b'{"model":"m","messages":"what"}')
+    assert isinstance((await hear(opened.engine, strange))[1], (Answer, Failure))
+    assert isinstance((await hear(opened.engine, chat(opened)))[1], Answer)
+
+
+async def test_a_stream_can_be_given_up_and_the_next_one_is_told(opened: Opened) -> None:
+    await opened.engine.start()
+
+    async def say(piece: bytes) -> None:
+        await asyncio.Event().wait()
+
+    async with asyncio.TaskGroup() as group:
+        given_up = [group.create_task(stream(opened.engine, chat(opened, line), say)) for line in range(5)]
+        await asyncio.sleep(0)
+        for task in given_up:
+            task.cancel()
+    assert isinstance((await hear(opened.engine, chat(opened)))[1], Answer)
 
 
 async def test_it_can_be_closed_twice_and_without_a_start(opened: Opened) -> None:

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from batchyard.domain.access import KeyId, ProjectId, Quota
 from batchyard.domain.batch import MOVES, Batch, BatchId, BatchState, Counts, Form
 from batchyard.domain.errors import Conflict, Invalid, QuotaExceeded, TooLarge
+from batchyard.domain.event import Event
 from batchyard.domain.file import File, FileId
 from batchyard.domain.line import LineError
 from batchyard.domain.result import Usage
 from batchyard.domain.upload import PartId, UploadId, UploadState
+from batchyard.domain.webhook import DeliveryState, EndpointFields, WebhookEndpoint
 from batchyard.store import BatchFilter, Cursor, Direction, Once, Retried, Store
 from batchyard.stores import sqlite
 from tests.support.tenants import (
@@ -28,6 +30,7 @@ from tests.support.tenants import (
     a_key,
     a_part,
     a_project,
+    an_endpoint,
     an_event,
     an_upload,
     changed,
@@ -603,6 +606,157 @@ async def test_events_are_numbered_and_read_on_from_a_number(store: Store) -> No
         "batch.validating",
         "batch.in_progress",
     ]
+
+
+async def test_old_events_are_forgotten_and_their_numbers_stay_used(store: Store) -> None:
+    old = await add_batch(store)
+    kept = await add_batch(store, created_at=LATER)
+    before = await store.events.after(0, 9)
+    assert await store.events.forget(LATER) == 1
+    assert [event.batch_id for _, event in await store.events.after(0, 9)] == [kept.id]
+    assert await store.events.forget(LATER + 1) == 1
+    moved = old.move(BatchState.FAILED, LATER)
+    await store.batches.move(BatchState.VALIDATING, moved, an_event(moved))
+    (again,) = await store.events.after(0, 9)
+    assert again[0] > before[-1][0] and again[1].kind == "batch.failed"
+
+
+# Webhooks
+
+
+async def failed(store: Store, **changes: object) -> Event:
+    """A batch that ends at LATER; the event of its end."""
+    batch = await add_batch(store, **changes)
+    ended = batch.move(BatchState.FAILED, LATER)
+    event = an_event(ended)
+    assert await store.batches.move(BatchState.VALIDATING, ended, event)
+    return event
+
+
+async def an_added(store: Store, **changes: object) -> WebhookEndpoint:
+    endpoint = an_endpoint(**changes)
+    await store.webhooks.add(endpoint, 20)
+    return endpoint
+
+
+async def test_an_endpoint_is_read_back_by_its_own_project(store: Store) -> None:
+    endpoint = await an_added(store)
+    assert await store.webhooks.get(OURS, endpoint.id) == endpoint
+    assert await store.webhooks.get(THEIRS, endpoint.id) is None
+    assert await store.webhooks.update(THEIRS, endpoint.id, EndpointFields(name="x"), LATER) is None
+    assert await store.webhooks.rotate(THEIRS, endpoint.id, "x", LATER, keep_old=True) is None
+    assert not await store.webhooks.delete(THEIRS, endpoint.id, LATER)
+    assert await store.webhooks.list(THEIRS, Cursor(5, endpoint.id)) is None
+    assert await store.webhooks.get(OURS, endpoint.id) == endpoint
+
+
+async def test_endpoints_are_listed_from_any_place_even_a_deleted_one(store: Store) -> None:
+    made = [await an_added(store) for _ in range(5)]
+    assert await store.webhooks.delete(OURS, made[2].id, LATER)
+    assert not await store.webhooks.delete(OURS, made[2].id, LATER)
+    page = await store.webhooks.list(OURS, Cursor(2))
+    assert page is not None and (list(page.rows), page.more) == ([made[4], made[3]], True)
+    page = await store.webhooks.list(OURS, Cursor(2, made[2].id))
+    assert page is not None and (list(page.rows), page.more) == ([made[1], made[0]], False)
+    page = await store.webhooks.list(OURS, Cursor(9, made[0].id, Direction.ASC))
+    assert page is not None and list(page.rows) == [made[1], made[3], made[4]]
+
+
+async def test_a_project_has_so_many_endpoints_at_most(store: Store) -> None:
+    first, second = an_endpoint(), an_endpoint()
+    await store.webhooks.add(first, 1)
+    await store.webhooks.add(an_endpoint(project=THEIRS), 1)
+    with pytest.raises(QuotaExceeded):
+        await store.webhooks.add(second, 1)
+    await store.webhooks.delete(OURS, first.id, LATER)
+    await store.webhooks.add(second, 1)
+
+
+async def test_an_endpoint_is_changed_and_rotated(store: Store) -> None:
+    endpoint = await an_added(store)
+    given = EndpointFields(name="new", event_kinds=("batch.failed",))
+    after = await store.webhooks.update(OURS, endpoint.id, given, LATER)
+    assert after == changed(endpoint, name="new", event_kinds=("batch.failed",), updated_at=LATER)
+    rotated = await store.webhooks.rotate(OURS, endpoint.id, "whsec_new", LATER, keep_old=True)
+    assert rotated is not None and rotated.signing(LATER) == ("whsec_new", endpoint.secret)
+    assert await store.webhooks.get(OURS, endpoint.id) == rotated
+
+
+async def test_an_end_leaves_one_delivery_for_each_endpoint_that_wants_it(store: Store) -> None:
+    wants, also = await an_added(store), await an_added(store, event_kinds=("batch.failed",))
+    await an_added(store, event_kinds=("batch.completed", "batch.cancelled"))
+    await an_added(store, project=THEIRS)
+    gone = await an_added(store)
+    await store.webhooks.delete(OURS, gone.id, START)
+    event = await failed(store)
+    await an_added(store)  # too late for it
+    assert await store.webhooks.due(LATER - 1, 5) == []
+    due = await store.webhooks.due(LATER, 5)
+    assert {(each.event, each.endpoint_id, endpoint) for each, endpoint in due} == {
+        (event, wants.id, wants), (event, also.id, also)
+    }  # fmt: skip
+    assert len(due) == 2
+
+
+async def test_a_move_that_is_lost_leaves_no_delivery(store: Store) -> None:
+    await an_added(store)
+    batch = await add_batch(store)
+    ended = batch.move(BatchState.FAILED, LATER)
+    moves = [store.batches.move(BatchState.VALIDATING, ended, an_event(ended)) for _ in range(4)]
+    assert sum(await asyncio.gather(*moves)) == 1
+    assert len(await store.webhooks.due(LATER, 9)) == 1
+
+
+async def test_of_each_endpoint_only_the_first_few_are_due(store: Store) -> None:
+    busy = await an_added(store)
+    events = [await failed(store) for _ in range(5)]
+    other = await an_added(store)
+    last = await failed(store)
+    due = await store.webhooks.due(LATER, 2)
+    assert [(each.event, each.endpoint_id) for each, _ in due if each.endpoint_id == busy.id] == [
+        (event, busy.id) for event in events[:2]
+    ]
+    assert [each.event for each, _ in due if each.endpoint_id == other.id] == [last]
+
+
+async def test_a_delivery_waits_for_its_time_and_ends_once(store: Store) -> None:
+    await an_added(store)
+    await failed(store)
+    ((delivery, endpoint),) = await store.webhooks.due(LATER, 1)
+    waiting = changed(delivery, attempts=1, first_at=LATER, due_at=LATER + 9, status=500)
+    assert await store.webhooks.write(waiting)
+    assert await store.webhooks.due(LATER + 8, 1) == []
+    assert list(await store.webhooks.due(LATER + 9, 1)) == [(waiting, endpoint)]
+    assert await store.webhooks.write(changed(waiting, state=DeliveryState.DELIVERED))
+    assert not await store.webhooks.write(waiting)
+    assert await store.webhooks.due(LATER + 99, 1) == []
+
+
+async def test_deliveries_go_with_their_endpoint(store: Store) -> None:
+    endpoint = await an_added(store)
+    await failed(store)
+    ((delivery, _),) = await store.webhooks.due(LATER, 1)
+    await store.webhooks.delete(OURS, endpoint.id, LATER)
+    assert await store.webhooks.due(LATER, 1) == []
+    assert not await store.webhooks.write(delivery)
+
+
+async def test_ended_deliveries_are_forgotten_and_pending_ones_are_not(store: Store) -> None:
+    await an_added(store)
+    await failed(store)
+    await failed(store)
+    (first, _), (second, _) = await store.webhooks.due(LATER, 2)
+    await store.webhooks.write(changed(first, state=DeliveryState.GIVEN_UP, due_at=LATER))
+    assert await store.webhooks.forget(LATER) == 0
+    assert await store.webhooks.forget(LATER + 1) == 1
+    assert [each for each, _ in await store.webhooks.due(LATER, 2)] == [second]
+
+
+async def test_the_newest_event_of_all_projects_is_the_last(store: Store) -> None:
+    assert await store.events.last() == 0
+    await add_batch(store)
+    await add_batch(store, project=THEIRS)
+    assert await store.events.last() == (await store.events.after(0, 99))[-1][0]
 
 
 # Whatever comes

@@ -13,6 +13,7 @@ import pytest
 
 from batchyard import demo
 from tests.support import models
+from tests.support.batches import serving, url_of
 from tests.support.chat_server import Gate, chatting
 from tests.support.cli import UNWANTED, Cli
 from tests.support.lines import chat_line, jsonl, parsed
@@ -156,3 +157,11 @@ def _is_right(line: dict[str, Any]) -> bool:
     text = choice["message"]["content"] if "message" in choice else choice["text"]
     expected = demo.answers()[line["custom_id"]]
     return text.strip() == expected or (expected.startswith("{") and json.loads(text) == json.loads(expected))
+
+
+def test_a_webhook_tells_of_the_end(example: Example, tmp_path: Path) -> None:
+    cli = Cli(tmp_path)
+    with serving(cli, "--engine", "echo", "--model", "m", "--webhook-allow-private", "127.0.0.1") as (run, _):
+        done = example("webhook.py", f"{url_of(run)}/v1", str(cli.path("batchyard-data/admin.key")))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("heard that batch_") and done.stdout.endswith("has ended: completed\n")

@@ -2,7 +2,7 @@
 killed again and again until every batch has ended; then all is checked.
 
 Real are the services, the store (in memory: its transactions are atomic and safe), the blobs, the calendar, the walks,
-the sharing and the journals; simulated are time, the disk and the engine.
+the sharing, the journals and the notifying; simulated are time, the disk, the engine and whoever hears of ends.
 """
 
 import asyncio
@@ -19,19 +19,24 @@ from batchyard.config import DispatchSettings
 from batchyard.domain.access import Caller, Quota, Role
 from batchyard.domain.batch import MOVES, TERMINAL, Batch, BatchId, BatchState
 from batchyard.domain.errors import Conflict, Unavailable
+from batchyard.domain.event import Event
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Failure, Fault, Reply, usage_of
+from batchyard.domain.webhook import WebhookEndpoint
 from batchyard.engine import Abilities
 from batchyard.engines import echo
 from batchyard.pipeline.batch_walk import BatchParts, tidy, walk_batch
 from batchyard.pipeline.calendar import Calendar, CalendarSettings
 from batchyard.pipeline.leash import Leash
 from batchyard.pipeline.notice import NoticedStore
+from batchyard.pipeline.notify import Notify, NotifySettings
 from batchyard.pipeline.share import Sharing
+from batchyard.pipeline.underway import Underway
 from batchyard.server.models import Model, Models
 from batchyard.service.batches import Batches, CreateBatch
 from batchyard.service.files import Files
 from batchyard.service.ids import Ids
+from batchyard.service.results import Results
 from batchyard.service.retry import Retries, RetryBatch
 from batchyard.service.rules import BatchRules
 from batchyard.service.sweep import Sweep
@@ -43,7 +48,7 @@ from tests.simulation.disk import Faults, FaultyDisk, PowerCut
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.offload import InlineOffload
 from tests.simulation.trace import Trace
-from tests.support.tenants import OURS, START, THEIRS, a_project, pieces
+from tests.support.tenants import OURS, START, THEIRS, a_project, an_endpoint, pieces
 
 T = TypeVar("T")
 
@@ -93,6 +98,7 @@ class _Simulation:
         self.ids: dict[int, BatchId] = {}
         self.cancelled: set[int] = set()
         self.retries: dict[int, BatchId] = {}
+        self.read: dict[int, tuple[bytes, str | None]] = {}  # what a reader has, and where it goes on
         self.lives = 0
         self.ill = False
         self.away = (0.0, 0.0)
@@ -101,6 +107,8 @@ class _Simulation:
         self.steps = _Steps()
         self.store: sqlite.SqliteStore | None = None
         self.ended: dict[BatchId, Batch] = {}
+        self.endpoint = an_endpoint(url="http://ours.example")
+        self.heard: dict[BatchId, set[str]] = {}
         self.disk = FaultyDisk(self.random, Trace(), Faults())
         self.disk.make_folder("/data")
         self.disk.sync_folder("/")
@@ -171,13 +179,26 @@ class _Simulation:
             asyncio.get_running_loop().call_later(stop_after, stop.set)
         async with asyncio.TaskGroup() as group:
             group.create_task(calendar.run(stop))
+            notify = Notify(store, self.clock, self.random, self._hear, NotifySettings())
+            notifying = group.create_task(notify.run())
+            results = Results(store, blobs, self.clock, parts.underway.stretch)
+            readers = [group.create_task(self._reader(each, results)) for each in self.asked]
             people = [group.create_task(self._patient(each, files, batches, retries)) for each in self.asked]
             while not stop.is_set():
                 await asyncio.sleep(1)
                 if all(person.done() for person in people) and not await store.batches.unended():
                     stop.set()
-            for person in people:
+            for person in (*people, *readers):
                 person.cancel()
+            notifying.cancel()
+
+    async def _hear(self, endpoint: WebhookEndpoint, event: Event) -> int:
+        """Takes its time, and takes an event sooner or later."""
+        await asyncio.sleep(self.random.uniform(0, 3))
+        if self.random.random() < 0.5:
+            return self.random.choice([302, 410, 500])
+        self.heard.setdefault(event.batch_id, set()).add(event.id)
+        return 200
 
     async def _opened_store(self) -> sqlite.SqliteStore:
         if self.store is None:
@@ -185,6 +206,8 @@ class _Simulation:
         known = {project.id for project in await self.store.projects.list()}
         for project in sorted({OURS, THEIRS} - known):
             await self.store.projects.add(a_project(project))
+        if await self.store.webhooks.get(OURS, self.endpoint.id) is None:
+            await self.store.webhooks.add(self.endpoint, 1)
         return self.store
 
     def _parts(self, store: sqlite.SqliteStore, blobs: local.LocalBlobs, ids: Ids) -> BatchParts:
@@ -196,6 +219,7 @@ class _Simulation:
         yard = Yard(
             store=store, blobs=blobs, disk=self.disk, clock=self.clock, ids=ids, random=self.random, models=models,
             engines=engines, quota_of=self._quota_of, folder=RUNS,
+            underway=Underway(self.disk, InlineOffload(self.random, 0.002)),
             dispatch=DispatchSettings(request_timeout_seconds=5, retries=50, engine_down_seconds=6),
         )  # fmt: skip
         return batch_parts(yard)
@@ -256,6 +280,24 @@ class _Simulation:
             return
         self.retries[asked.number] = made.id
 
+    async def _reader(self, asked: Asked, results: Results) -> None:
+        """Somebody who appends results as they come, through all lives: nothing given out is ever taken back."""
+        caller, kind = Caller(asked.project, Role.VIEWER), ("output", "errors")[asked.number % 2]
+        complete = False
+        while not complete:
+            await asyncio.sleep(0.5)
+            if asked.number not in self.ids:
+                continue
+            data, after = self.read.get(asked.number, (b"", None))
+            try:
+                part = await results.stretch(caller, self.ids[asked.number], after=after, limit=3, kind=kind)
+            except Unavailable:
+                if self.disk.was_cut:
+                    raise PowerCut("what a `finally` met afterwards") from None
+                continue
+            self.read[asked.number] = data + part.stretch.data, str(part.stretch.watermark)
+            complete = part.complete
+
     # Checks
 
     async def _see_ended(self) -> None:
@@ -278,6 +320,7 @@ class _Simulation:
             if asked.retry:
                 await self._check_retry(asked, batch, blobs)
         await self._check_events()
+        await self._check_heard()
         assert disk.names(RUNS) == []
         assert not await self.store.files.unknown_blobs(await blobs.keys("files"))
 
@@ -292,7 +335,8 @@ class _Simulation:
             assert [line["custom_id"] for line in await self._lines(batch, retry.input_file_id, blobs)] == [
                 line.id for line in left.lines
             ]
-            await self._check_batch(dataclasses.replace(left, cancel_at=None), retry, blobs)
+            unread = dataclasses.replace(left, number=-1, cancel_at=None)
+            await self._check_batch(unread, retry, blobs)
 
     async def _all(self, asked: Asked) -> Sequence[Batch]:
         assert self.store is not None
@@ -308,6 +352,8 @@ class _Simulation:
             assert batch.error_count == 1 and batch.counts.total == 0
             return
         assert sorted(line["custom_id"] for line in [*good, *bad]) == sorted(line.id for line in asked.lines)
+        read = [json.loads(line) for line in self.read.get(asked.number, (b"", None))[0].splitlines()]
+        assert read == (bad if asked.number % 2 else good)[: len(read)]
         _check_lines({line.id: line for line in asked.lines}, batch, good, bad)
         match batch.state:
             case BatchState.COMPLETED:
@@ -336,6 +382,15 @@ class _Simulation:
             names, times = [BatchState(name) for name, _ in walked], [at for _, at in walked]
             assert names[0] is BatchState.VALIDATING and names[-1].terminal and times == sorted(times)
             assert all(after in MOVES[before] for before, after in pairwise(names))
+
+    async def _check_heard(self) -> None:
+        """Each end of ours was heard of, or is still on its way, under one id; of theirs nothing was."""
+        assert self.store is not None
+        events = [event for _, event in await self.store.events.after(0, 10_000, OURS)]
+        ends = {event.batch_id: event.id for event in events if event.kind.removeprefix("batch.") in TERMINAL}
+        going = {each.event.batch_id for each, _ in await self.store.webhooks.due(START << 1, 10_000)}
+        assert all(found == {ends[batch]} for batch, found in self.heard.items())
+        assert self.heard.keys() | going == ends.keys()
 
 
 def _innermost(error: Exception) -> Exception:

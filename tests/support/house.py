@@ -8,7 +8,9 @@ from random import Random
 from batchyard.blobs import local
 from batchyard.disk import Disk
 from batchyard.domain.access import Caller, ProjectId, Quota
+from batchyard.domain.event import Event
 from batchyard.domain.file import File
+from batchyard.domain.webhook import WebhookEndpoint
 from batchyard.service.access import Access
 from batchyard.service.batches import Batches
 from batchyard.service.files import Files
@@ -17,6 +19,7 @@ from batchyard.service.retry import Retries
 from batchyard.service.rules import BatchRules, FileRules, UploadRules
 from batchyard.service.sweep import Sweep
 from batchyard.service.uploads import Uploads
+from batchyard.service.webhooks import WebhookRules, Webhooks
 from batchyard.store import Store
 from batchyard.stores import sqlite
 from tests.simulation.disk import Faults, FaultyDisk
@@ -35,6 +38,7 @@ class Rules:
     files: FileRules = field(default_factory=FileRules)
     uploads: UploadRules = field(default_factory=UploadRules)
     batches: BatchRules = field(default_factory=BatchRules)
+    endpoints: int = 20
     quotas: Mapping[ProjectId, Quota] = field(default_factory=dict[ProjectId, Quota])
 
     def quota_of(self, project: ProjectId) -> Quota:
@@ -54,6 +58,7 @@ class House:
     uploads: Uploads
     batches: Batches
     retries: Retries
+    webhooks: Webhooks
     sweep: Sweep
 
     async def a_file(self, data: bytes = A_LINE, caller: Caller = US, purpose: str = "batch") -> File:
@@ -72,6 +77,15 @@ def a_disk(faults: Faults | None = None, seed: int = 1) -> FaultyDisk:
     disk.make_folder("/data")
     disk.sync_folder("/")
     return disk.kill(faults or Faults())
+
+
+async def anywhere(url: str) -> None:
+    """Every URL may be delivered to."""
+
+
+async def taken(endpoint: WebhookEndpoint, event: Event) -> int:
+    """Every endpoint takes every event."""
+    return 200
 
 
 async def open_house(
@@ -95,5 +109,6 @@ async def open_house(
         Uploads(store, blobs, clock, ids, rules.quota_of, rules.uploads, rules.files),
         Batches(store, clock, ids, rules.quota_of, rules.batches),
         Retries(store, clock, ids, rules.quota_of, rules.batches),
+        Webhooks(store, clock, ids, anywhere, taken, WebhookRules(endpoints=rules.endpoints)),
         Sweep(store, blobs, clock),
     )

@@ -39,11 +39,27 @@ class Script:
                 while not call.given_up:
                     threading.Event().wait(0.005)
                 self._given_up.set()
+            case "say and die":
+                self._say(call)
+                os.kill(os.getpid(), signal.SIGSEGV)
+            case "say and hang":
+                self._say(call)
+                while not call.given_up:
+                    threading.Event().wait(0.005)
+                self._given_up.set()
+            case "say" if call.say is not None:
+                for piece in (b"one", b"two", b"three"):
+                    call.say(piece)
+                call.answer(Answer(200, b""))
             case "await given up":
                 self._given_up.wait()
                 call.answer(Answer(200, b"{}"))
             case _:
                 call.answer(Answer(200, msgspec.json.encode({"pid": os.getpid()})))
+
+    def _say(self, call: Call) -> None:
+        if call.say is not None:
+            call.say(b"one")
 
 
 def load(data: bytes) -> Script:

@@ -28,6 +28,7 @@ from batchyard.service.rules import BatchRules, FileRules, UploadRules
 from batchyard.stores import sqlite
 from batchyard.wiring.batches import BATCH_RULES
 from batchyard.wiring.house import Ground, HouseSettings, Rooms, build_rooms, run_duties
+from batchyard.wiring.webhooks import WebhookSettings
 
 T = TypeVar("T")
 
@@ -49,6 +50,7 @@ class Options:
     """What a test's server is made of. It lets batches walk only where a test says how (`walks`)."""
 
     script: echo.Script | None = None
+    telling: echo.Telling | None = None
     names: tuple[str, ...] = (MODEL,)
     limits: Limits = field(default_factory=Limits)
     timeout_seconds: float = 600.0
@@ -59,6 +61,8 @@ class Options:
     batch_rules: BatchRules | None = None
     walks: CalendarSettings | None = None
     slots: int | None = None
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
+    grace_seconds: int = 5
 
 
 @dataclass
@@ -157,7 +161,7 @@ async def live(**options: Any) -> AsyncGenerator[Live]:
         sock = bind("127.0.0.1", 0)
         server = Live(house, store, folder, sock.getsockname()[1], first[1])
         group = await stack.enter_async_context(asyncio.TaskGroup())
-        group.create_task(serve(build_app(house), sock, server.stop, grace_seconds=5))
+        group.create_task(serve(build_app(house), sock, server.stop, grace_seconds=made.grace_seconds))
         duties = group.create_task(run_duties(rooms))
         if made.walks is not None:
             group.create_task(rooms.calendar.run(server.stop))
@@ -174,7 +178,7 @@ async def _rooms(options: Options, store: sqlite.SqliteStore, folder: str) -> Ro
     )  # fmt: skip
     rooms = build_rooms(ground, _settings(options))
     await rooms.tidy()
-    engine = echo.open(echo.Config(script=options.script))
+    engine = echo.open(echo.Config(script=options.script, telling=options.telling))
     abilities = Abilities(endpoints=ENDPOINTS, models=frozenset(options.names), slots=options.slots)
     for name in options.names:
         sharing = Sharing(engine, abilities, options.clock)
@@ -193,4 +197,5 @@ def _settings(options: Options) -> HouseSettings:
         calendar=options.walks or CalendarSettings(),
         dispatch=DispatchSettings(request_timeout_seconds=options.timeout_seconds),
         count_seconds=0.02,
+        webhooks=options.webhooks,
     )

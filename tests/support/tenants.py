@@ -13,6 +13,7 @@ from batchyard.domain.batch import Batch, BatchId
 from batchyard.domain.event import Event, EventId, arrival
 from batchyard.domain.file import File, FileId
 from batchyard.domain.upload import Part, PartId, Upload, UploadId
+from batchyard.domain.webhook import EVENT_KINDS, SigningSecret, WebhookEndpoint, WebhookId
 
 T = TypeVar("T")
 S = TypeVar("S", bound=Struct)
@@ -122,6 +123,21 @@ def a_batch(**changes: object) -> Batch:
 
 def an_event(batch: Batch) -> Event:
     return arrival(EventId(f"evt_{next(_numbers)}"), batch)
+
+
+def an_endpoint(**changes: object) -> WebhookEndpoint:
+    number = next(_numbers)
+    endpoint = WebhookEndpoint(
+        id=WebhookId(f"we_{number:06}"),
+        project=OURS,
+        name="ci",
+        url="https://ci.example/hook",
+        event_kinds=EVENT_KINDS,
+        secrets=(SigningSecret(f"whsec_{number:032}"),),
+        created_at=START,
+        updated_at=START,
+    )
+    return changed(endpoint, **changes)
 
 
 async def pieces(data: bytes, size: int = 7) -> AsyncIterator[bytes]:

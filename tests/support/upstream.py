@@ -58,6 +58,29 @@ def good(status: int = 200, **headers: str) -> Move:
     return move
 
 
+def speaking() -> Move:
+    """Answer a chat with its last message, word by word where a stream is asked for."""
+
+    async def move(asked: Asked, talk: Talk) -> None:
+        text = asked.json["messages"][-1]["content"] if isinstance(asked.json["messages"], list) else ""
+        usage = {"prompt_tokens": 2, "completion_tokens": 1, "total_tokens": 3}
+        if not asked.json.get("stream"):
+            choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+            await talk.say(answer(json.dumps({"id": "x", "choices": [choice], "usage": usage}).encode()))
+            return
+        deltas: list[dict[str, str]] = [{"content": letter} for letter in text]
+        chunks: list[dict[str, Any]] = [
+            {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas
+        ]
+        last: dict[str, Any] = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+        data = [json.dumps({"id": "x", **chunk}) for chunk in (*chunks, last, dict[str, Any](choices=[], usage=usage))]
+        events = [f"data: {one}\n\n".encode() for one in (*data, "[DONE]")]
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+        await talk.say(head + b"".join(b"%x\r\n%b\r\n" % (len(e), e) for e in events) + b"0\r\n\r\n")
+
+    return move
+
+
 def says(*pieces: bytes, then_close: bool = False) -> Move:
     """Send these bytes, each on its own."""
 

@@ -18,6 +18,7 @@ from batchyard.domain.result import Fault, Outcome
 from batchyard.engines.managed.programs import RECIPES
 from batchyard.pipeline.manifest import Manifest
 from batchyard.pipeline.plan import HEADER, RECORD
+from batchyard.telemetry.metrics import Metrics
 from tools import cli_reference
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +85,23 @@ def _variables(tree: ast.Module) -> Iterator[str]:
                 )
             case _:
                 pass
+
+
+# Metrics and logs
+
+
+def test_every_metric_is_documented() -> None:
+    text, missing = page("metrics.md"), set[str]()
+    for metric in Metrics().registry.collect():
+        name = f"{metric.name}_total" if metric.type == "counter" else metric.name
+        if not re.search(rf"^\| `{name}` \| {metric.type} \|", text, re.MULTILINE):
+            missing.add(name)
+    assert missing == set()
+
+
+def test_every_documented_metric_exists() -> None:
+    names = {f"{each.name}_total" if each.type == "counter" else each.name for each in Metrics().registry.collect()}
+    assert set(re.findall(r"^\| `(batchyard_\w+)` \|", page("metrics.md"), re.MULTILINE)) == names
 
 
 # Codes

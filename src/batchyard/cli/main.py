@@ -9,6 +9,7 @@ import typer
 from typer._completion_classes import completion_init
 
 from batchyard import __version__
+from batchyard.cli.backup import backup, restore
 from batchyard.cli.batches import batches
 from batchyard.cli.cancel import cancel
 from batchyard.cli.completion import completion
@@ -69,6 +70,8 @@ app.command("cancel", cls=PanelledCommand, short_help="Ask batches to end with w
 app.command("files", cls=PanelledCommand, short_help="The files of a server: list, download, delete.")(files)
 app.add_typer(keys, name="keys")
 app.add_typer(projects, name="projects")
+app.command("backup", cls=PanelledCommand, short_help="Save a server's data while it runs.")(backup)
+app.command("restore", cls=PanelledCommand, short_help="Bring saved data back.")(restore)
 app.command("doctor", cls=PanelledCommand, short_help="What this machine has and what is wrong.")(doctor)
 app.command("completion", cls=PanelledCommand, short_help="Teach your shell our commands.")(completion)
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from batchyard.cli import flags
+from batchyard.telemetry.logs import LogFormat
 
 SERVER = "Server"
 
@@ -51,6 +52,26 @@ Grace = Annotated[
         envvar="BATCHYARD_GRACE",
     ),
 ]
+WebhookAllowPrivate = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--webhook-allow-private",
+        help="Host, address or network beside the public internet that webhooks may go to. May be given again.",
+        rich_help_panel=SERVER,
+        metavar="PLACE",
+        envvar="BATCHYARD_WEBHOOK_ALLOW_PRIVATE",
+    ),
+]
+Form = Annotated[
+    LogFormat,
+    typer.Option(
+        "--log-format",
+        metavar="FORM",
+        help="text, or json: one object per line, for programs that gather logs.",
+        rich_help_panel=flags.REPORT,
+        envvar="BATCHYARD_LOG_FORMAT",
+    ),
+]
 
 
 def serve(
@@ -70,7 +91,9 @@ def serve(
     engine_start_timeout: flags.EngineStart = None,
     request_timeout: flags.RequestTimeout = 600.0,
     grace: Grace = 30,
+    webhook_allow_private: WebhookAllowPrivate = None,
     log_level: flags.Logging = flags.LogLevel.WARNING,
+    log_format: Form = LogFormat.TEXT,
 ) -> None:
     """Serve models, files and batches to the clients of OpenAI and Azure OpenAI.
 
@@ -86,11 +109,23 @@ def _serve(params: dict[str, Any]) -> int:
     import asyncio
 
     from batchyard.cli.serving import loop_factory, run
-    from batchyard.telemetry import logs
+    from batchyard.telemetry import logs, traces
 
-    logs.set_up(params["log_level"])
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(run(_options(params)))
+    logs.set_up(params["log_level"], form=params["log_format"])
+    _trace()
+    try:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            return runner.run(run(_options(params)))
+    finally:
+        traces.close()
+
+
+def _trace() -> None:
+    """Send traces where the environment says; without the extra, say that they go nowhere."""
+    from batchyard.telemetry import traces
+
+    if traces.wanted() and not traces.set_up():
+        typer.echo("Traces go nowhere: pip install 'batchyard[otel]'.", err=True)
 
 
 def _options(params: dict[str, Any]) -> Any:
@@ -111,4 +146,5 @@ def _options(params: dict[str, Any]) -> Any:
         engine_start_seconds=start,
         request_timeout_seconds=params["request_timeout"],
         grace_seconds=params["grace"],
+        webhook_allow_private=tuple(params["webhook_allow_private"] or ()),
     )

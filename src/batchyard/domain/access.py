@@ -31,11 +31,13 @@ class Action(StrEnum):
     VIEW_BATCHES = "view batches"
     RUN_BATCHES = "run batches"
     USE_MODELS = "use models"
+    VIEW_WEBHOOKS = "view webhooks"
+    EDIT_WEBHOOKS = "manage webhooks"
     EDIT_KEYS = "manage keys"
 
 
-_VIEW = frozenset({Action.VIEW_FILES, Action.VIEW_BATCHES})
-_RUN = _VIEW | {Action.EDIT_FILES, Action.RUN_BATCHES, Action.USE_MODELS}
+_VIEW = frozenset({Action.VIEW_FILES, Action.VIEW_BATCHES, Action.VIEW_WEBHOOKS})
+_RUN = _VIEW | {Action.EDIT_FILES, Action.RUN_BATCHES, Action.USE_MODELS, Action.EDIT_WEBHOOKS}
 
 MAY: Mapping[Role, frozenset[Action]] = {
     Role.VIEWER: _VIEW,

@@ -4,6 +4,7 @@ from batchyard.endpoint import Body, Problem, Traits, Translation
 from batchyard.endpoints._checks import ARRAY, STRING, generation, not_a
 from batchyard.endpoints._responses_in import to_chat
 from batchyard.endpoints._responses_out import from_chat
+from batchyard.endpoints._responses_told import ToldAsResponse
 
 __all__ = ["AS_CHAT", "Responses", "from_chat", "to_chat"]
 
@@ -20,5 +21,11 @@ class Responses:
         return generation(body)
 
 
-AS_CHAT = Translation(source="/v1/responses", target="/v1/chat/completions", request=to_chat, answer=from_chat)
+AS_CHAT = Translation(
+    source="/v1/responses",
+    target="/v1/chat/completions",
+    request=to_chat,
+    answer=from_chat,
+    retell=ToldAsResponse,
+)
 """For engines that only know chats."""

@@ -1,6 +1,10 @@
-"""The echo engine: answers at once, with what it was asked, or as a script says. For tests, benches and dry runs."""
+"""The echo engine: answers at once, with what it was asked, or as a script says. For tests, benches and dry runs.
+
+A stream of it is told word by word.
+"""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -9,7 +13,7 @@ from msgspec import Struct
 
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Reply, Usage
-from batchyard.engine import Abilities, Engine
+from batchyard.engine import Abilities, Engine, Say
 
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
@@ -18,14 +22,23 @@ EMBEDDINGS = "/v1/embeddings"
 Script = Callable[[Request], Awaitable[Reply | None]]
 """What to answer instead; None for the plain echo."""
 
+Telling = Callable[[Request, Say], Awaitable[Reply | None]]
+"""How to tell a stream instead; None for the plain echo."""
+
+_WORDS = re.compile(r"\s*\S+|\s+\Z")
+
 
 class Config(Struct, frozen=True, kw_only=True):
-    """`models` None answers to any name; `delay_seconds` before each answer; `slots` as an engine would report it."""
+    """`models` None answers to any name; `delay_seconds` before each answer; `slots` as an engine would report it.
+
+    `telling` is asked for streams, and `script` where there is none.
+    """
 
     models: frozenset[str] | None = None
     delay_seconds: float = 0.0
     slots: int | None = None
     script: Script | None = None
+    telling: Telling | None = None
 
 
 def open(config: Config) -> Engine:
@@ -57,11 +70,22 @@ class EchoEngine:
                 return reply
         return _echo(request)
 
+    async def stream(self, request: Request, say: Say) -> Reply:
+        """The same answer, word by word; what a script says instead comes whole."""
+        if self._config.delay_seconds:
+            await asyncio.sleep(self._config.delay_seconds)
+        told = None
+        if self._config.telling is not None:
+            told = await self._config.telling(request, say)
+        elif self._config.script is not None:
+            told = await self._config.script(request)
+        return told or await _tell(request, say)
+
     async def close(self) -> None:
         return None
 
 
-def _echo(request: Request) -> Reply:
+def _echo(request: Request) -> Answer:
     body = cast("dict[str, Any]", msgspec.json.decode(request.body))
     match request.endpoint:
         case "/v1/chat/completions":
@@ -87,7 +111,32 @@ def _echo(request: Request) -> Reply:
     return Answer(200, msgspec.json.encode(answer), f"echo-{request.line}", Usage(words, words))
 
 
-def _embedding(request: Request, body: dict[str, Any]) -> Reply:
+async def _tell(request: Request, say: Say) -> Reply:
+    """Tell an echo word by word, as a model would."""
+    whole = _echo(request)
+    if request.endpoint not in (CHAT, COMPLETIONS):
+        return whole
+    answer = cast("dict[str, Any]", msgspec.json.decode(whole.body))
+    choice, usage = cast("dict[str, Any]", answer.pop("choices")[0]), answer.pop("usage")
+    chats = "message" in choice
+    if chats:
+        answer["object"] = "chat.completion.chunk"
+    first = {"role": "assistant"}
+    for piece in _WORDS.findall(choice["message"]["content"] if chats else choice["text"]):
+        words = {"delta": {**first, "content": piece}} if chats else {"text": piece}
+        first = {}
+        await say(_chunk(answer, choices=[{"index": 0, **words, "logprobs": None, "finish_reason": None}]))
+    end = {"delta": first} if chats else {"text": ""}
+    await say(_chunk(answer, choices=[{"index": 0, **end, "logprobs": None, "finish_reason": "stop"}]))
+    await say(_chunk(answer, choices=[], usage=usage))
+    return msgspec.structs.replace(whole, body=b"")
+
+
+def _chunk(head: dict[str, Any], **fields: object) -> bytes:
+    return msgspec.json.encode({**head, **fields})
+
+
+def _embedding(request: Request, body: dict[str, Any]) -> Answer:
     given = body.get("input")
     inputs = cast("list[Any]", given) if isinstance(given, list) else [given]
     data = [{"object": "embedding", "index": i, "embedding": [float(len(str(x)))]} for i, x in enumerate(inputs)]

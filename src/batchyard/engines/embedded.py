@@ -12,7 +12,7 @@ from msgspec import Struct
 from batchyard.domain.errors import Unavailable
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Reply
-from batchyard.engine import Abilities, Engine
+from batchyard.engine import Abilities, Engine, Say, stream
 from batchyard.engines import llamacpp, openvino
 
 REFUSALS = frozenset({"unsupported_parameter", "tools_unsupported", "images_unsupported", "unsupported_endpoint"})
@@ -60,6 +60,14 @@ class EmbeddedEngine:
                 return reply
             await self._start_wide()
         return await self._wide.infer(request)
+
+    async def stream(self, request: Request, say: Say) -> Reply:
+        if not self._wide_only:
+            reply = await stream(self._quick, request, say)
+            if not _is_refused(reply):
+                return reply
+            await self._start_wide()
+        return await stream(self._wide, request, say)
 
     async def close(self) -> None:
         await self._quick.close()

@@ -24,10 +24,11 @@ from batchyard.config import MAX_LINE_BYTES, DispatchSettings, Order
 from batchyard.dialect import LineDialect
 from batchyard.disk import Disk
 from batchyard.domain.access import ProjectId
-from batchyard.domain.batch import Batch, BatchState
+from batchyard.domain.batch import Batch, BatchState, Counts
 from batchyard.domain.errors import Unavailable
 from batchyard.domain.event import EventId, arrival
 from batchyard.domain.file import File
+from batchyard.domain.result import Usage
 from batchyard.journal import Journal
 from batchyard.offload import Offload
 from batchyard.pipeline import folder as folders
@@ -42,12 +43,18 @@ from batchyard.pipeline.refuse import Refused
 from batchyard.pipeline.share import Sharing
 from batchyard.pipeline.stop import Stopped
 from batchyard.pipeline.tally import Tally
+from batchyard.pipeline.underway import Underway, Walking
 from batchyard.pipeline.validate import Verdict, validate
 from batchyard.pipeline.watch import Watch
 from batchyard.store import Store
+from batchyard.telemetry import traces
 
 OUTPUT = "output.jsonl"
 ERRORS = "errors.jsonl"
+
+
+def ignore(*_: object) -> None:
+    """Nobody wants to know."""
 
 
 class BatchParts(Struct, frozen=True, kw_only=True):
@@ -56,7 +63,10 @@ class BatchParts(Struct, frozen=True, kw_only=True):
     `folder` holds a run folder for each batch. `journal` opens the one in a folder, for a number of lines, with the
     walk's own offload. `dialect` holds lines to their batch's endpoint and models. `model_of` says what a model that
     lines may name is called, `engine_of` who answers for it (raises Unavailable where nobody does now). `input_of` is
-    where the bytes of a blob lie. `heavy` bounds how many walks read or write whole files at once.
+    where the bytes of a blob lie. `heavy` bounds how many walks read or write whole files at once. `underway` shows
+    the results so far to whoever looks. `moved` hears of every state that a walk brings a batch to, `counted` of new
+    counts: the batch before and after; both are durable by then. `retried` hears how many requests of a model were
+    asked again.
     """
 
     store: Store
@@ -73,6 +83,10 @@ class BatchParts(Struct, frozen=True, kw_only=True):
     new_event_id: Callable[[], EventId]
     random: Random
     heavy: asyncio.Semaphore
+    underway: Underway
+    moved: Callable[[Batch], None] = ignore
+    counted: Callable[[Batch, Batch], None] = ignore
+    retried: Callable[[str, int], None] = ignore
     dispatch: DispatchSettings = DispatchSettings()
     max_line_bytes: int = MAX_LINE_BYTES
     dedupe: bool = True
@@ -86,7 +100,8 @@ async def walk_batch(batch: Batch, parts: BatchParts, offload: Offload, leash: L
     again later goes on.
     """
     try:
-        await _BatchWalk(batch, parts, offload, leash).run()
+        with traces.span("batch.walk", batch_id=batch.id, endpoint=batch.endpoint, state=str(batch.state)):
+            await _BatchWalk(batch, parts, offload, leash).run()
     except OSError as error:
         raise Unavailable(
             f"The disk failed under {parts.folder}/{batch.id}: {error.strerror or error}.",
@@ -119,8 +134,9 @@ class _BatchWalk:
         await self._look()
         if not self._batch.state.terminal and await self._plan():
             async with self._opened() as run:
-                await self._answer(run)
-                await self._end(run)
+                with self._parts.underway.shown(self._batch.id, self._walking(run)):
+                    await self._answer(run)
+                    await self._end(run)
         await self._offload(lambda: folders.remove(self._parts.disk, self._folder))
 
     # Validate and plan
@@ -130,7 +146,8 @@ class _BatchWalk:
         if self._batch.in_progress_at is not None and await self._offload(self._has_plan):
             return True
         try:
-            verdict = await self._validate()
+            with traces.span("batch.validate"):
+                verdict = await self._validate()
         except Refused as refused:
             return await self._refuse(refused)
         self._model = self._parts.model_of(next(iter(verdict.by_model)))
@@ -185,8 +202,7 @@ class _BatchWalk:
         return self._parts.disk.exists(f"{self._folder}/{PLAN}")
 
     async def _count_lines(self, verdict: Verdict) -> None:
-        counts = structs.replace(self._batch.counts, total=verdict.lines)
-        await self._parts.store.batches.count(self._batch.id, counts, self._batch.usage)
+        await self._count(structs.replace(self._batch.counts, total=verdict.lines), self._batch.usage)
 
     # Dispatch and record
 
@@ -201,11 +217,18 @@ class _BatchWalk:
             path,
         )
 
+    def _walking(self, run: Opened) -> Walking:
+        """What those need who look at the results so far."""
+        path = self._parts.input_of(self._batch.input_blob or "")
+        assert path is not None
+        return Walking(self._folder, path, self._dialect, run.journal)
+
     async def _answer(self, run: Opened) -> None:
         """Bring every line to a result in the journal. Raises Stopped where the walk was told to leave before that."""
         self._heed_the_state()
         if rest.is_left(run) and self._leash.outcome is None:
-            await self._ask(run)
+            with traces.span("batch.dispatch", model=self._batch.model, lines=run.plan.lines):
+                await self._ask(run)
         if rest.is_left(run):
             if self._leash.outcome is None:
                 assert self._leash.halted, "lines are left for no reason"
@@ -225,14 +248,19 @@ class _BatchWalk:
         parts, settings = self._parts, self._parts.dispatch
         share = parts.engine_of(self._batch.model or "").share(self._batch, settings.request_timeout_seconds)
         settings = structs.replace(settings, request_timeout_seconds=math.inf)  # the share keeps the time
-        watch = Watch(self._batch, parts.store, parts.clock, self._leash, share, parts.count_seconds)
+        watch = Watch(self._batch, self._count, parts.clock, self._leash, share, parts.count_seconds)
         requests, abilities = rest.requests(run, self._dialect), await share.start()
-        async with asyncio.TaskGroup() as group:
-            watching = group.create_task(watch.run(run))
-            await dispatch(
-                requests, share, abilities, run.journal, settings, Tally(), self._leash.stop, random=parts.random
-            )
-            watching.cancel()
+        tally, model = Tally(), self._batch.model or ""
+        try:
+            with parts.underway.asked(self._batch.id, model, tally):
+                async with asyncio.TaskGroup() as group:
+                    watching = group.create_task(watch.run(run))
+                    await dispatch(
+                        requests, share, abilities, run.journal, settings, tally, self._leash.stop, random=parts.random
+                    )
+                    watching.cancel()
+        finally:
+            parts.retried(model, tally.retries)
         await run.journal.flush()
 
     # Finalize and publish
@@ -240,12 +268,14 @@ class _BatchWalk:
     async def _end(self, run: Opened) -> None:
         """Write the result files, and publish them with the end of the batch."""
         counts = await self._offload(lambda: rest.final_counts(run))
-        await self._parts.store.batches.count(self._batch.id, counts, rest.counted(run)[1])
+        await self._count(counts, rest.counted(run)[1])
         if self._batch.state is BatchState.IN_PROGRESS:
             await self._move(BatchState.FINALIZING)  # lost to a cancel: it is finalized all the same
-        written = await self._write(run)
-        files = await self._publish(written)
-        await self._parts.store.batches.count(self._batch.id, counts, written.usage)
+        with traces.span("batch.finalize", lines=counts.total):
+            written = await self._write(run)
+        with traces.span("batch.publish"):
+            files = await self._publish(written)
+        await self._count(counts, written.usage)
         while not await self._close(run, files):  # lost to a cancel, once
             pass
 
@@ -298,9 +328,19 @@ class _BatchWalk:
         moved = await self._parts.store.batches.move(self._batch.state, after, event, files)
         if moved:
             self._batch = after
+            self._parts.moved(after)
         else:
             await self._look()
         return moved
+
+    async def _count(self, counts: Counts, usage: Usage) -> None:
+        """Write how far the batch is, where that is news."""
+        before = self._batch
+        if (counts, usage) == (before.counts, before.usage):
+            return
+        if await self._parts.store.batches.count(before.id, counts, usage):
+            self._batch = structs.replace(self._batch, counts=counts, usage=usage)
+            self._parts.counted(before, self._batch)
 
     async def _look(self) -> None:
         batch = await self._parts.store.batches.get(self._batch.project, self._batch.id)

@@ -17,6 +17,7 @@ from batchyard.pipeline.leash import Leash
 from batchyard.pipeline.share import standing_of
 from batchyard.policy.order import first
 from batchyard.store import Store
+from batchyard.telemetry import logs
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +60,11 @@ class Calendar:
         self._walking: dict[BatchId, tuple[Batch, Leash]] = {}
         self._stir = asyncio.Event()
         self._looked_at = float("-inf")
+
+    @property
+    def waiting(self) -> list[Batch]:
+        """Those that do not walk now."""
+        return [each.batch for each in self._waiting.values()]
 
     def notice(self, batch: Batch) -> None:
         """A batch was added, or a caller has cancelled it."""
@@ -141,7 +147,8 @@ class Calendar:
         """One walk. Whatever stops it is said once, and the batch walks again later: an outage costs only time."""
         batch, loop = waited.batch, asyncio.get_running_loop()
         try:
-            await self._walk(batch, leash)
+            with logs.about(batch_id=batch.id, project=batch.project):
+                await self._walk(batch, leash)
         except Exception as error:
             settings, reason = self._settings, _innermost(error)
             pause = min(settings.pause_seconds * 2.0 ** min(waited.failures, 16), settings.longest_pause_seconds)

@@ -1,6 +1,9 @@
 """Lets the calendar know at once what a caller has asked for: a store's batches that tell of every change."""
 
+import logging
 from collections.abc import Callable, Sequence
+
+from msgspec.structs import asdict
 
 from batchyard.domain.access import ProjectId, Quota
 from batchyard.domain.batch import Batch, BatchId, BatchState, Counts
@@ -20,9 +23,23 @@ from batchyard.store import (
     Retried,
     Store,
     Uploads,
+    Webhooks,
 )
 
 Notice = Callable[[Batch], None]
+_log = logging.getLogger(__name__)
+
+
+def log_move(batch: Batch) -> None:
+    """Say that a batch came into a state; of its end, what came of it."""
+    fields: dict[str, object] = {"batch_id": batch.id, "project": batch.project, "key_id": batch.key_id}
+    fields |= {"model": batch.model, "endpoint": batch.endpoint}
+    if batch.state.terminal:
+        fields |= {f"lines_{name}": count for name, count in asdict(batch.counts).items()}
+        fields |= {"input_tokens": batch.usage.input_tokens, "output_tokens": batch.usage.output_tokens}
+        fields |= {"seconds": batch.moved_at - batch.created_at}
+    name = "batch_created" if batch.state is BatchState.VALIDATING else f"batch_{batch.state}"
+    _log.info(name, extra=fields)
 
 
 class NoticedStore:
@@ -56,6 +73,10 @@ class NoticedStore:
     def events(self) -> Events:
         return self._store.events
 
+    @property
+    def webhooks(self) -> Webhooks:
+        return self._store.webhooks
+
     async def close(self) -> None:
         await self._store.close()
 
@@ -69,7 +90,8 @@ class NoticedBatches:
 
     async def add(self, batch: Batch, event: Event, quota: Quota, once: Once | None = None) -> Batch:
         added = await self._batches.add(batch, event, quota, once)
-        self._notice(added)
+        if added.id == batch.id:  # otherwise an earlier call made it
+            self._notice(added)
         return added
 
     async def get(self, project: ProjectId, id: BatchId) -> Batch | None:

@@ -16,9 +16,10 @@ from batchyard.domain.access import ProjectId
 from batchyard.domain.batch import Batch
 from batchyard.domain.request import Request
 from batchyard.domain.result import Failure, Fault, Reply
-from batchyard.engine import Abilities, Engine
+from batchyard.engine import Abilities, Engine, Say, stream
 from batchyard.policy.order import Standing, first
 from batchyard.policy.retry import REQUEST_TIMEOUT
+from batchyard.telemetry import traces
 
 STOPPED = Failure("stopped", "The batch was stopped before this request was sent.", Fault.CANCELLED)
 
@@ -45,6 +46,16 @@ class Sharing:
         self._asked = 0  # by people
         self._out: Counter[ProjectId] = Counter()  # batches' requests in the engine
         self._waiting: set[Share] = set()
+
+    @property
+    def inflight(self) -> int:
+        """Batches' requests in the engine."""
+        return self._out.total()
+
+    @property
+    def waiting(self) -> int:
+        """Batches' requests that wait for a turn."""
+        return sum(len(share.turns) for share in self._waiting)
 
     def front(self) -> "Front":
         """The engine for people who wait."""
@@ -148,7 +159,16 @@ class Front:
     async def infer(self, request: Request) -> Reply:
         self._sharing.ask()
         try:
-            return await self._sharing.engine.infer(request)
+            with traces.request(request.model, request.endpoint, sampled=False):
+                return await self._sharing.engine.infer(request)
+        finally:
+            self._sharing.answered()
+
+    async def stream(self, request: Request, say: Say) -> Reply:
+        """As the contract says: one request of a person's until its last piece is said."""
+        self._sharing.ask()
+        try:
+            return await stream(self._sharing.engine, request, say)
         finally:
             self._sharing.answered()
 
@@ -179,7 +199,8 @@ class Share:
             return STOPPED
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                return await self._sharing.engine.infer(self._sharing.named(request))
+                with traces.request(request.model, request.endpoint, sampled=True):
+                    return await self._sharing.engine.infer(self._sharing.named(request))
         except TimeoutError:
             return Failure(REQUEST_TIMEOUT, f"No answer within {self._timeout_seconds:g} seconds.", Fault.LOST)
         finally:

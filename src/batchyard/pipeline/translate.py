@@ -6,8 +6,8 @@ import msgspec
 
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Failure, Fault, Reply
-from batchyard.endpoint import Problem, Translation
-from batchyard.engine import Abilities, Engine
+from batchyard.endpoint import Problem, Retelling, Translation
+from batchyard.engine import Abilities, Engine, Say, stream
 
 
 class Translating:
@@ -40,8 +40,39 @@ class Translating:
         reply = await self._engine.infer(msgspec.structs.replace(request, endpoint=translation.target, body=body))
         return self._back(reply, request)
 
+    async def stream(self, request: Request, say: Say) -> Reply:
+        translation = self._translation
+        if not self._translates or request.endpoint != translation.source:
+            return await stream(self._engine, request, say)
+        body = translation.request(request.body)
+        if isinstance(body, Problem):
+            return _refusal(body)
+        asked = msgspec.structs.replace(request, endpoint=translation.target, body=body)
+        return await self._retold(asked, translation.retell(request.body), request, say)
+
     async def close(self) -> None:
         await self._engine.close()
+
+    async def _retold(self, asked: Request, retelling: Retelling, request: Request, say: Say) -> Reply:
+        """Say in the words of the source what the engine says in the target's."""
+        begun = False
+
+        async def said(piece: bytes) -> None:
+            nonlocal begun
+            for event in retelling.tell(piece):
+                begun = True
+                await say(event)
+
+        try:
+            reply = await stream(self._engine, asked, said)
+            if not begun:
+                return self._back(reply, request)
+            if isinstance(reply, Answer) and reply.ok:
+                for event in retelling.end():
+                    await say(event)
+        except (msgspec.DecodeError, ValueError) as error:
+            return _unsayable(request, error)
+        return reply
 
     def _back(self, reply: Reply, request: Request) -> Reply:
         if isinstance(reply, Failure) or not reply.ok:
@@ -49,8 +80,12 @@ class Translating:
         try:
             return msgspec.structs.replace(reply, body=self._translation.answer(reply.body, request.body))
         except (msgspec.DecodeError, ValueError) as error:
-            message = f"The engine's answer cannot be said as one of {request.endpoint}: {error}."
-            return Failure("bad_answer", message, Fault.LOST)
+            return _unsayable(request, error)
+
+
+def _unsayable(request: Request, error: Exception) -> Failure:
+    message = f"The engine's answer cannot be said as one of {request.endpoint}: {error}."
+    return Failure("bad_answer", message, Fault.LOST)
 
 
 def _refusal(problem: Problem) -> Answer:

@@ -2,28 +2,33 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from batchyard.clock import Clock
 from batchyard.domain.batch import Batch, Counts
 from batchyard.domain.errors import BatchyardError
+from batchyard.domain.result import Usage
 from batchyard.pipeline import rest
 from batchyard.pipeline.folder import Opened
 from batchyard.pipeline.leash import Leash
 from batchyard.pipeline.share import Share
-from batchyard.store import Store
 
 _log = logging.getLogger(__name__)
+
+
+Count = Callable[[Counts, Usage], Awaitable[None]]
+"""Writes how far the batch is."""
 
 
 class Watch:
     """Of one dispatch. Runs until it is cancelled."""
 
     def __init__(
-        self, batch: Batch, store: Store, clock: Clock, leash: Leash, share: Share, count_seconds: float
+        self, batch: Batch, count: Count, clock: Clock, leash: Leash, share: Share, count_seconds: float
     ) -> None:
         self._batch = batch
-        self._store = store
+        self._count = count
         self._clock = clock
         self._leash = leash
         self._share = share
@@ -60,7 +65,7 @@ class Watch:
         if counts == self._shown:
             return
         try:
-            await self._store.batches.count(self._batch.id, counts, usage)
+            await self._count(counts, usage)
             self._shown = counts
         except BatchyardError as error:
             _log.warning("count_not_written", extra={"batch_id": self._batch.id, "reason": str(error)})

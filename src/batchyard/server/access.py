@@ -5,11 +5,14 @@ from starlette.requests import Request
 
 from batchyard.domain.access import Caller
 from batchyard.server.house import house_of
+from batchyard.telemetry import logs
 
 
 async def caller_of(request: Request) -> Caller:
     """Who asks. Raises Unauthorized."""
-    return await house_of(request).access.authenticate(secret_of(request.headers))
+    caller = await house_of(request).access.authenticate(secret_of(request.headers))
+    logs.note(project=caller.project, key_id=caller.key_id)
+    return caller
 
 
 def secret_of(headers: Headers) -> str | None:

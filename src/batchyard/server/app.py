@@ -7,7 +7,8 @@ from starlette.middleware import Middleware
 from batchyard.domain.errors import BatchyardError
 from batchyard.server.house import House
 from batchyard.server.http import health
-from batchyard.server.http.openai import batches, files, inference, models, uploads
+from batchyard.server.http.batchyard import events, results
+from batchyard.server.http.openai import batches, files, inference, models, uploads, webhooks
 from batchyard.server.middleware import Threshold
 from batchyard.server.replies import refuse_error, refuse_route
 
@@ -19,7 +20,10 @@ def build_app(house: House) -> Starlette:
             *health.ROUTES,
             *files.ROUTES,
             *batches.ROUTES,
+            *results.ROUTES,
+            *events.ROUTES,
             *uploads.ROUTES,
+            *webhooks.ROUTES,
             *models.ROUTES,
             *inference.ROUTES,
         ],

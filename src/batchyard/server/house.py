@@ -11,9 +11,12 @@ from batchyard.server.interactive import Interactive
 from batchyard.server.models import Models
 from batchyard.service.access import Access
 from batchyard.service.batches import Batches
+from batchyard.service.feed import Feed
 from batchyard.service.files import Files
+from batchyard.service.results import Results
 from batchyard.service.retry import Retries
 from batchyard.service.uploads import Uploads
+from batchyard.service.webhooks import Webhooks
 from batchyard.telemetry.metrics import Metrics
 
 
@@ -34,6 +37,9 @@ class House:
     uploads: Uploads
     batches: Batches
     retries: Retries
+    webhooks: Webhooks
+    results: Results
+    feed: Feed
     models: Models
     interactive: Interactive
     metrics: Metrics

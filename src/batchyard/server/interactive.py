@@ -2,13 +2,14 @@
 
 import asyncio
 import itertools
-from collections.abc import Generator
+from collections.abc import Awaitable, Generator
 from contextlib import contextmanager
 
 from starlette.types import Receive
 
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Failure, Fault, Reply
+from batchyard.engine import Say, stream
 from batchyard.server.gone import unless_gone
 from batchyard.server.models import Model
 from batchyard.telemetry.metrics import Metrics
@@ -27,14 +28,24 @@ class Interactive:
         """Ask a model's engine once. Gives the request up and raises Gone as soon as the caller hangs up."""
         request = Request(next(self._numbers), call_id, endpoint, model.asked_as, body)
         with self._counted():
-            reply = await unless_gone(lambda: self._answer(model, request), receive)
+            reply = await unless_gone(lambda: self._in_time(model.engine.infer(request)), receive)
         self._record(model, endpoint, reply)
         return reply
 
-    async def _answer(self, model: Model, request: Request) -> Reply:
+    async def stream(
+        self, model: Model, endpoint: str, body: bytes, say: Say, *, call_id: str, receive: Receive
+    ) -> Reply:
+        """Ask for an answer in pieces; for the rest as `ask`. Where `say` heard nothing, the reply is whole."""
+        request = Request(next(self._numbers), call_id, endpoint, model.asked_as, body)
+        with self._counted():
+            reply = await unless_gone(lambda: self._in_time(_told(model, request, say)), receive)
+        self._record(model, endpoint, reply)
+        return reply
+
+    async def _in_time(self, answer: Awaitable[Reply]) -> Reply:
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                return await model.engine.infer(request)
+                return await answer
         except TimeoutError:
             return Failure("request_timeout", f"No answer within {self._timeout_seconds:g} seconds.", Fault.LOST)
 
@@ -55,3 +66,18 @@ class Interactive:
             for kind in ("input", "output", "cached"):
                 count = getattr(reply.usage, f"{kind}_tokens")
                 self._metrics.tokens.labels(model.name, "interactive", kind).inc(count)
+
+
+async def _told(model: Model, request: Request, say: Say) -> Reply:
+    """Ask for a stream, and once more where the engine died before it said anything: nobody can tell the difference."""
+    begun = False
+
+    async def said(piece: bytes) -> None:
+        nonlocal begun
+        begun = True
+        await say(piece)
+
+    reply = await stream(model.engine, request, said)
+    if begun or not isinstance(reply, Failure) or reply.fault is not Fault.CRASHED:
+        return reply
+    return await stream(model.engine, request, said)

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from batchyard.domain.errors import Unavailable
 
 BACKLOG = 2048
+LAST_WORDS_SECONDS = 2.0
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -44,7 +45,10 @@ async def serve(app: ASGIApp, sock: socket.socket, stop: asyncio.Event, *, grace
         timeout_keep_alive=75,
         timeout_graceful_shutdown=grace_seconds,
     )
-    await _Server(config, stop).serve(sockets=[sock])
+    server = _Server(config, stop)
+    await server.serve(sockets=[sock])
+    if cancelled := tuple(server.server_state.tasks):  # their time is up: let them say so
+        await asyncio.wait(cancelled, timeout=LAST_WORDS_SECONDS)
 
 
 class _Server(uvicorn.Server):

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from email.utils import formatdate
 from time import perf_counter
 
@@ -16,12 +17,17 @@ from batchyard.server.house import House
 from batchyard.server.paths import address
 from batchyard.server.replies import refuse
 from batchyard.server.visit import Visit, begin
+from batchyard.telemetry import logs, traces
 
 _log = logging.getLogger("batchyard.server")
 
 DRAIN_BYTES = 4 << 20
 """How much of an unread body is still read after an answer, so that the client comes to read the answer."""
 DRAIN_SECONDS = 5.0
+MOST_NAME = 128
+"""How much of a caller's own `x-request-id` is noted."""
+
+_UNPLAIN = re.compile(r"[^\x21-\x7e]")
 
 
 class Threshold:
@@ -37,11 +43,13 @@ class Threshold:
             return
         visit = Visit(self._house.new_id("req_"), address(scope["path"]), scope["path"])
         begin(scope, visit)
-        passage = _Passage(visit, Headers(scope=scope), receive, send, self._house.clock)
-        try:
-            await self._answer(scope, passage)
-        finally:
-            self._count(scope, passage)
+        headers = Headers(scope=scope)
+        passage = _Passage(visit, headers, receive, send, self._house.clock)
+        with logs.about(request_id=visit.id, **_named_by_caller(headers)), traces.call(scope["method"], headers) as say:
+            try:
+                await self._answer(scope, passage)
+            finally:
+                self._count(scope, passage, say)
 
     async def _answer(self, scope: Scope, passage: "_Passage") -> None:
         try:
@@ -49,12 +57,12 @@ class Threshold:
         except (ClientDisconnect, Gone):
             passage.status = passage.status or 499
         except Exception as error:
-            _log.exception("call_failed", extra={"request_id": passage.visit.id, "path": passage.visit.path})
+            _log.exception("call_failed", extra={"path": passage.visit.path})
             if passage.status:
                 raise
             await refuse(refusal(error, passage.visit.form))(scope, passage.receive, passage.send)
 
-    def _count(self, scope: Scope, passage: "_Passage") -> None:
+    def _count(self, scope: Scope, passage: "_Passage", say: traces.Note) -> None:
         route = getattr(scope.get("route"), "path", "unknown")
         method = scope["method"] if route != "unknown" else "any"
         seconds = perf_counter() - passage.began
@@ -62,13 +70,22 @@ class Threshold:
         metrics.http_requests.labels(route, method, passage.status).inc()
         metrics.http_seconds.labels(route).observe(seconds)
         fields = {
-            "request_id": passage.visit.id,
             "method": scope["method"],
             "path": passage.visit.path,
             "status": passage.status,
             "milliseconds": round(seconds * 1000, 1),
         }
         _log.info("call", extra=fields)
+        say("name", f"{method} {route}")
+        say("http.route", route)
+        say("http.response.status_code", passage.status)
+        say("batchyard.request_id", passage.visit.id)
+
+
+def _named_by_caller(headers: Headers) -> dict[str, str]:
+    """What the caller calls the call, for the logs: short and plain, otherwise cut so."""
+    given = headers.get("x-request-id", "")[:MOST_NAME]
+    return {"client_request_id": _UNPLAIN.sub("?", given)} if given else {}
 
 
 class _Passage:

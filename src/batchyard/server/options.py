@@ -12,6 +12,7 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
 
     `data_folder` holds its facts and files. For the model and the engine see `RunOptions`; `served_names` are what
     callers may say, the first one stands in answers. `grace_seconds` is how long calls under way may take at the end.
+    `webhook_allow_private` are hosts, addresses and networks beside the public internet that webhooks may go to.
     """
 
     data_folder: str
@@ -29,6 +30,7 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
     engine_start_seconds: float | None = None
     request_timeout_seconds: float = 600.0
     grace_seconds: int = 30
+    webhook_allow_private: tuple[str, ...] = ()
 
 
 def check(options: ServeOptions) -> None:

@@ -5,6 +5,7 @@
 /openai/files                    Azure, classic (any api-version or none)
 /openai/v1/files                 Azure, v1
 /openai/deployments/NAME/chat/completions, /openai/v1/deployments/NAME/...    Azure, one model's calls
+/nebius/v1/files                 OpenAI, with results as Nebius writes them
 """
 
 from msgspec import Struct
@@ -15,6 +16,7 @@ MODEL_CALLS = ("/chat/completions", "/completions", "/embeddings", "/responses",
 """The calls that a model answers, below their prefix."""
 
 _AZURE = "/openai"
+_NEBIUS = "/nebius"
 _VERSION = "/v1"
 _DEPLOYMENTS = "/deployments/"
 
@@ -30,6 +32,9 @@ class Address(Struct, frozen=True):
 def address(path: str) -> Address:
     """Take the prefix off a decoded path."""
     path = path.rstrip("/")
+    nebius = _cut(path, _NEBIUS)
+    if nebius is not None:
+        return Address(_without_version(nebius) or "/", Form.NEBIUS)
     azure = _cut(path, _AZURE)
     if azure is None:
         return Address(_without_version(path) or "/")

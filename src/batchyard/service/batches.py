@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from batchyard.clock import Clock
-from batchyard.domain.access import Action, Caller
+from batchyard.domain.access import Action, Caller, ProjectId
 from batchyard.domain.batch import Batch, BatchId, BatchState, Form
 from batchyard.domain.errors import Conflict, Invalid, NotFound
 from batchyard.domain.event import arrival
@@ -140,13 +140,18 @@ class Batches:
             raise Invalid(f"Cannot find file {id}.", param="file_id", reason="invalid_request")
 
     async def _found(self, caller: Caller, id: str) -> Batch:
-        batch = await self._store.batches.get(caller.project, BatchId(id))
-        if batch is None:
-            raise NotFound(f"No batch found with id '{id}'.")
-        return batch
+        return await found(self._store, caller.project, id)
 
     def _now(self) -> int:
         return int(self._clock.now())
+
+
+async def found(store: Store, project: ProjectId, id: str) -> Batch:
+    """A batch of a project. Raises NotFound where there is none, or it is another project's."""
+    batch = await store.batches.get(project, BatchId(id))
+    if batch is None:
+        raise NotFound(f"No batch found with id '{id}'.")
+    return batch
 
 
 def _check(asked: CreateBatch, rules: BatchRules) -> _Checked:

@@ -11,9 +11,11 @@ from batchyard.domain.batch import BatchId
 from batchyard.domain.event import EventId
 from batchyard.domain.file import FileId
 from batchyard.domain.upload import PartId, UploadId
+from batchyard.domain.webhook import WebhookId
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SECRET_BYTES = 32
+_WEBHOOK_SECRET_BYTES = 24
 PREFIX_LENGTH = 11
 """How much of a secret is public: `by-` and 8 letters."""
 
@@ -49,6 +51,14 @@ class Ids:
         """A new secret: `by-`, 8 public letters, `-`, and 256 random bits."""
         bits = self._random.getrandbits(8 * _SECRET_BYTES).to_bytes(_SECRET_BYTES, "big")
         return f"by-{self._letters(8)}-{base64.urlsafe_b64encode(bits).decode().rstrip('=')}"
+
+    def webhook(self) -> WebhookId:
+        return WebhookId(f"we_{self._hex()}")
+
+    def webhook_secret(self) -> str:
+        """A new secret to sign with, as Standard Webhooks writes it: `whsec_` and 192 random bits in base64."""
+        bits = self._random.getrandbits(8 * _WEBHOOK_SECRET_BYTES).to_bytes(_WEBHOOK_SECRET_BYTES, "big")
+        return f"whsec_{base64.b64encode(bits).decode()}"
 
     def _hex(self) -> str:
         return f"{self._random.getrandbits(128):032x}"

@@ -1,4 +1,4 @@
-"""Give back the room of what is gone: files that were deleted or expired, parts of uploads that ended.
+"""Give back the room of what is gone: files that were deleted or expired, parts of uploads that ended, old news.
 
 Deleting is quick because the bytes go later, here; a crash between the two leaves nothing but work for the next round.
 """
@@ -9,6 +9,8 @@ from batchyard.store import Store
 
 _AT_ONCE = 100
 _FOLDERS = ("files", "parts")
+KEPT_SECONDS = 7 * 86_400
+"""How long events, and deliveries that have ended, can still be read."""
 
 
 class Sweep:
@@ -24,6 +26,8 @@ class Sweep:
         at = int(self._clock.now())
         await self._store.files.expire(at)
         await self._store.uploads.expire(at)
+        await self._store.events.forget(at - KEPT_SECONDS)
+        await self._store.webhooks.forget(at - KEPT_SECONDS)
         return await self._dead_blobs() + await self._dead_parts()
 
     async def orphans(self) -> int:

@@ -1,7 +1,7 @@
 """Batches of a server, put together: what they are walked with, and the calendar that walks them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 
 from msgspec import Struct
@@ -10,17 +10,18 @@ from batchyard.blob import Blobs
 from batchyard.clock import Clock
 from batchyard.config import DispatchSettings
 from batchyard.dialect import LineDialect
-from batchyard.dialects.lines import openai
+from batchyard.dialects.lines import nebius, openai
 from batchyard.disk import Disk
-from batchyard.domain.batch import Batch
+from batchyard.domain.batch import Batch, Form
 from batchyard.domain.errors import Unavailable
 from batchyard.endpoints import ENDPOINTS
 from batchyard.journals.disk import open_journal
 from batchyard.offload import ThreadOffload
-from batchyard.pipeline.batch_walk import BatchParts, walk_batch
+from batchyard.pipeline.batch_walk import BatchParts, ignore, walk_batch
 from batchyard.pipeline.leash import Leash
 from batchyard.pipeline.publish import Publisher
 from batchyard.pipeline.share import Sharing
+from batchyard.pipeline.underway import Underway
 from batchyard.server.models import Models
 from batchyard.service import rules
 from batchyard.service.batches import canonical
@@ -40,6 +41,11 @@ class Engines:
 
     def __init__(self) -> None:
         self._sharings: dict[str, Sharing] = {}
+
+    @property
+    def sharings(self) -> Mapping[str, Sharing]:
+        """All, by model."""
+        return self._sharings
 
     def add(self, model: str, sharing: Sharing) -> None:
         self._sharings[model] = sharing
@@ -65,6 +71,11 @@ class Yard(Struct, frozen=True, kw_only=True):
     engines: Engines
     quota_of: QuotaOf
     folder: str
+    underway: Underway
+    moved: Callable[[Batch], None] = ignore
+    counted: Callable[[Batch, Batch], None] = ignore
+    retried: Callable[[str, int], None] = ignore
+    on_commit: Callable[[float], None] = ignore
     dispatch: DispatchSettings = DispatchSettings()
     count_seconds: float = 1.0
 
@@ -77,7 +88,7 @@ def batch_parts(yard: Yard) -> BatchParts:
         clock=yard.clock,
         folder=yard.folder,
         publisher=Publisher(yard.blobs, yard.ids.file),
-        journal=lambda offload, folder, lines: open_journal(yard.disk, offload, folder, lines),
+        journal=lambda offload, folder, lines: open_journal(yard.disk, offload, folder, lines, yard.on_commit),
         dialect=_dialect_for(yard.models),
         model_of=lambda name: yard.models.find(name).name,
         engine_of=yard.engines.of,
@@ -86,6 +97,10 @@ def batch_parts(yard: Yard) -> BatchParts:
         new_event_id=yard.ids.event,
         random=yard.random,
         heavy=asyncio.Semaphore(HEAVY_AT_ONCE),
+        underway=yard.underway,
+        moved=yard.moved,
+        counted=yard.counted,
+        retried=yard.retried,
         dispatch=yard.dispatch,
         count_seconds=yard.count_seconds,
     )
@@ -105,7 +120,8 @@ def _dialect_for(models: Models) -> Callable[[Batch], LineDialect]:
 
     def dialect(batch: Batch) -> LineDialect:
         path = canonical(batch.endpoint, batch.form)
-        return openai.open(
+        lines = nebius if batch.form is Form.NEBIUS else openai
+        return lines.open(
             openai.Config(run_id=batch.id, endpoints={path: ENDPOINTS[path]}, models=models.names_for(path), batch=True)
         )
 

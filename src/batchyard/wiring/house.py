@@ -5,31 +5,42 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from random import Random
 
+import msgspec
 from msgspec import Struct
 
 from batchyard.blobs.local import LocalBlobs
 from batchyard.clock import Clock
 from batchyard.config import DispatchSettings
+from batchyard.dialects.openai.objects import event_object
 from batchyard.disk import Disk
 from batchyard.domain.access import ProjectId, Quota
+from batchyard.domain.batch import Batch
+from batchyard.domain.event import Event
 from batchyard.offload import Offload
 from batchyard.pipeline.batch_walk import tidy
 from batchyard.pipeline.calendar import Calendar, CalendarSettings
-from batchyard.pipeline.notice import NoticedStore
+from batchyard.pipeline.notice import NoticedStore, log_move
+from batchyard.pipeline.notify import Notify
+from batchyard.pipeline.underway import Underway
 from batchyard.server.house import House, Limits
 from batchyard.server.interactive import Interactive
 from batchyard.server.models import Models
 from batchyard.service.access import Access
 from batchyard.service.batches import Batches
+from batchyard.service.feed import Feed
 from batchyard.service.files import Files
 from batchyard.service.ids import Ids
+from batchyard.service.results import Results
 from batchyard.service.retry import Retries
 from batchyard.service.rules import BatchRules, FileRules, QuotaOf, UploadRules
 from batchyard.service.sweep import Sweep
 from batchyard.service.uploads import Uploads
+from batchyard.service.webhooks import Webhooks
 from batchyard.store import Store
 from batchyard.telemetry.metrics import Metrics
 from batchyard.wiring.batches import BATCH_RULES, Engines, Yard, batch_parts, walk_in_a_thread
+from batchyard.wiring.measures import Measures
+from batchyard.wiring.webhooks import Courier, WebhookSettings
 
 RUNS = "runs"
 
@@ -62,6 +73,7 @@ class HouseSettings(Struct, frozen=True, kw_only=True):
     calendar: CalendarSettings = CalendarSettings()
     dispatch: DispatchSettings = DispatchSettings()
     count_seconds: float = 1.0
+    webhooks: WebhookSettings = WebhookSettings()
 
 
 class Rooms(Struct, frozen=True, kw_only=True):
@@ -80,6 +92,7 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
     """All rooms, without models: those come as their engines start. `ready` is why no work is taken yet."""
     store, clock, ids = ground.store, ground.clock, Ids(ground.random)
     metrics, models, engines = Metrics(), Models(), Engines()
+    underway, feed = Underway(ground.disk, ground.blob_steps), Feed(store, clock, _event_bytes)
     parts = batch_parts(
         Yard(
             store=store,
@@ -92,20 +105,32 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
             engines=engines,
             quota_of=settings.quota_of,
             folder=f"{ground.folder}/{RUNS}",
+            underway=underway,
+            moved=lambda batch: _moved(measures, feed, batch),
+            counted=lambda before, after: _counted(measures, feed, before, after),
+            retried=lambda model, retries: measures.retried(model, retries),
+            on_commit=metrics.journal_seconds.observe,
             dispatch=settings.dispatch,
             count_seconds=settings.count_seconds,
         )
     )
     calendar = Calendar(store, clock, partial(walk_in_a_thread, parts), settings.calendar)
-    noticed = NoticedStore(store, calendar.notice)
+    measures = Measures(metrics, clock, underway, lambda: calendar.waiting, lambda: engines.sharings)
+    metrics.at_look.append(lambda: metrics.listeners.set(feed.listeners))
+    noticed = NoticedStore(store, partial(_notice, calendar, measures, feed))
     files = Files(store, ground.blobs, clock, ids, settings.quota_of, settings.file_rules)
     uploads = Uploads(store, ground.blobs, clock, ids, settings.quota_of, settings.upload_rules, settings.file_rules)
+    courier = Courier(settings.webhooks, clock)
+    notify = Notify(store, clock, ground.random, courier.carry, settings.webhooks.notify)
     house = House(
         access=Access(store, clock, ids),
         files=files,
         uploads=uploads,
         batches=Batches(noticed, clock, ids, settings.quota_of, settings.batch_rules),
         retries=Retries(noticed, clock, ids, settings.quota_of, settings.batch_rules),
+        webhooks=Webhooks(store, clock, ids, courier.check, courier.carry, settings.webhooks.rules),
+        results=Results(store, ground.blobs, clock, underway.stretch),
+        feed=feed,
         models=models,
         interactive=Interactive(metrics, timeout_seconds=settings.dispatch.request_timeout_seconds),
         metrics=metrics,
@@ -121,7 +146,31 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         engines=engines,
         calendar=calendar,
         tidy=lambda: tidy(parts, ground.blob_steps),
+        duties=(notify.run, feed.run, lambda: measures.begin(store)),
     )
+
+
+def _notice(calendar: Calendar, measures: Measures, feed: Feed, batch: Batch) -> None:
+    """A caller has added a batch or cancelled it."""
+    calendar.notice(batch)
+    _moved(measures, feed, batch)
+
+
+def _moved(measures: Measures, feed: Feed, batch: Batch) -> None:
+    """A batch came into a state."""
+    log_move(batch)
+    measures.moved(batch)
+    feed.moved(batch)
+
+
+def _counted(measures: Measures, feed: Feed, before: Batch, after: Batch) -> None:
+    """Lines of a batch got results."""
+    measures.counted(before, after)
+    feed.counted(after)
+
+
+def _event_bytes(kind: str, at: int, batch: Batch, event: Event | None) -> bytes:
+    return msgspec.json.encode(event_object(kind, at, batch, event))
 
 
 async def run_duties(rooms: Rooms) -> None:

@@ -28,6 +28,7 @@ from batchyard.stores import sqlite
 from batchyard.wiring.engine import Chosen
 from batchyard.wiring.house import Ground, HouseSettings, Rooms, build_rooms, run_duties
 from batchyard.wiring.served import chosen_engine, start_model
+from batchyard.wiring.webhooks import WebhookSettings
 
 STARTING = "the model is loading"
 STOPPING = "the server is stopping"
@@ -78,6 +79,7 @@ def _house_settings(options: ServeOptions) -> HouseSettings:
     return HouseSettings(
         dispatch=DispatchSettings(request_timeout_seconds=options.request_timeout_seconds),
         calendar=CalendarSettings(halt_seconds=options.grace_seconds),
+        webhooks=WebhookSettings(allow_private=options.webhook_allow_private),
     )
 
 
@@ -167,3 +169,4 @@ async def _announce_stop(house: House, stop: asyncio.Event) -> None:
     await stop.wait()
     house.ready = STOPPING
     house.metrics.ready.set(0)
+    house.feed.close()

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from batchyard.domain.errors import Unavailable
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Failure, Fault, Reply
-from batchyard.engine import Abilities
+from batchyard.engine import Abilities, Say
 from batchyard.workers.openai import error_answer
 from batchyard.workers.worker import Crashed, Worker
 
@@ -63,6 +63,13 @@ class WorkerEngine:
         except Unavailable as error:
             return Failure("engine_down", str(error), Fault.DOWN)
         return _misdirected(request, worker.abilities) or await worker.answer(request)
+
+    async def stream(self, request: Request, say: Say) -> Reply:
+        try:
+            worker = await self._living_worker()
+        except Unavailable as error:
+            return Failure("engine_down", str(error), Fault.DOWN)
+        return _misdirected(request, worker.abilities) or await worker.stream(request, say)
 
     async def close(self) -> None:
         self._closed = True

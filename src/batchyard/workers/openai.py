@@ -200,11 +200,13 @@ def written_usage(usage: Usage) -> Body:
     }
 
 
-def legacy_logprobs(tokens: list[Body]) -> Body:
-    """Log probabilities of a text completion, from those of a chat: four lists side by side."""
+def legacy_logprobs(tokens: list[Body], at: int = 0) -> Body:
+    """Log probabilities of a text completion, from those of a chat: four lists side by side.
+
+    `at` is the place of the first token in the text.
+    """
     texts = [str(token["token"]) for token in tokens]
     offsets: list[int] = []
-    at = 0
     for text in texts:
         offsets.append(at)
         at += len(text)

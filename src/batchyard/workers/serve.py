@@ -15,11 +15,17 @@ from batchyard.workers.wire import Kind, Refusal, encode, read_request
 
 
 class Call:
-    """One request on board. It is answered once, from any thread; `given_up` once nobody waits for it any more."""
+    """One request on board. It is answered once, from any thread; `given_up` once nobody waits for it any more.
 
-    def __init__(self, request: Request, send: Callable[[Reply], None]) -> None:
+    `say` takes pieces of the answer before its end, from one thread at a time; None where it is wanted whole.
+    """
+
+    def __init__(
+        self, request: Request, send: Callable[[Reply], None], say: Callable[[bytes], None] | None = None
+    ) -> None:
         self.request = request
         self.given_up = False
+        self.say = say
         self._send = send
 
     def answer(self, reply: Reply) -> None:
@@ -66,17 +72,20 @@ def _serve(parent: Parent, load: Callable[[bytes], Model]) -> None:
 def _take_calls(parent: Parent, model: Model) -> None:
     on_board: dict[int, Call] = {}
 
-    def take(number: int, data: bytes) -> None:
+    def take(number: int, data: bytes, *, streams: bool) -> None:
         def send(reply: Reply) -> None:
             if on_board.pop(number, None) is not None:
                 kind = Kind.ANSWER if isinstance(reply, Answer) else Kind.FAILURE
                 parent.send(Frame(number, kind, encode(reply)))
 
-        call = on_board[number] = Call(read_request(data), send)
+        def say(piece: bytes) -> None:
+            parent.send(Frame(number, Kind.PIECE, piece))
+
+        call = on_board[number] = Call(read_request(data), send, say if streams else None)
         model.take(call)
 
     while (frame := parent.receive()) is not None:
-        if frame.kind == Kind.INFER:
-            take(frame.number, frame.data)
+        if frame.kind in (Kind.INFER, Kind.STREAM):
+            take(frame.number, frame.data, streams=frame.kind == Kind.STREAM)
         elif frame.kind == Kind.CANCEL and (given_up := on_board.pop(frame.number, None)) is not None:
             given_up.given_up = True

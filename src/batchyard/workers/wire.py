@@ -3,11 +3,12 @@
     engine                          worker
     LOAD    its configuration  -->
                                <--  LOADED   Abilities, or REFUSED  Refusal
-    INFER   Request            -->
+    INFER   Request, or STREAM -->
     CANCEL                     -->
+                               <--  PIECE    bytes, any number after STREAM
                                <--  ANSWER   Answer, or FAILURE  Failure
 
-INFER, CANCEL, ANSWER and FAILURE carry the number of the call.
+INFER, STREAM, CANCEL, PIECE, ANSWER and FAILURE carry the number of the call. A PIECE is what `engine.Say` takes.
 """
 
 from enum import IntEnum
@@ -28,6 +29,8 @@ class Kind(IntEnum):
     CANCEL = 5
     ANSWER = 6
     FAILURE = 7
+    STREAM = 8
+    PIECE = 9
 
 
 class Refusal(Struct, frozen=True):

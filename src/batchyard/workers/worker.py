@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from batchyard.domain.errors import Unavailable
 from batchyard.domain.request import Request
 from batchyard.domain.result import Failure, Fault, Reply
-from batchyard.engine import Abilities
+from batchyard.engine import Abilities, Say
 from batchyard.transport.child import Child, Exit
 from batchyard.transport.frames import Frame
 from batchyard.workers.wire import (
@@ -33,6 +33,7 @@ class Worker:
         self._child: Child | None = None
         self._loaded: asyncio.Future[Abilities] = asyncio.get_running_loop().create_future()
         self._calls: dict[int, asyncio.Future[Reply]] = {}
+        self._streams: dict[int, asyncio.Queue[bytes | Reply]] = {}
         self._last = 0
         self._closing = False
         self.answered = 0
@@ -72,8 +73,7 @@ class Worker:
     async def answer(self, request: Request) -> Reply:
         """Ask and wait. Cancelling the call tells the worker to give the request up."""
         assert self._child is not None
-        self._last += 1
-        number = self._last
+        number = self._next_number()
         waiting: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._calls[number] = waiting
         self._child.send(Frame(number, Kind.INFER, encode(request)))
@@ -84,6 +84,22 @@ class Worker:
             raise
         finally:
             self._calls.pop(number, None)
+
+    async def stream(self, request: Request, say: Say) -> Reply:
+        """Ask, and say the pieces as they come. Pieces wait here where `say` is slow: at most one answer's."""
+        assert self._child is not None
+        number = self._next_number()
+        heard = self._streams[number] = asyncio.Queue[bytes | Reply]()
+        self._child.send(Frame(number, Kind.STREAM, encode(request)))
+        try:
+            while isinstance(piece := await heard.get(), bytes):
+                await say(piece)
+            return piece
+        except BaseException:
+            self._child.send(Frame(number, Kind.CANCEL))
+            raise
+        finally:
+            self._streams.pop(number, None)
 
     async def close(self) -> None:
         self._closing = True
@@ -103,13 +119,22 @@ class Worker:
             case Kind.REFUSED:
                 refusal = read_refusal(frame.data)
                 self._loaded.set_exception(Unavailable(refusal.message, remedy=refusal.remedy))
+            case Kind.PIECE:
+                if (heard := self._streams.get(frame.number)) is not None:
+                    heard.put_nowait(frame.data)
             case Kind.ANSWER:
                 self._settle(frame.number, read_answer(frame.data))
             case _:
                 self._settle(frame.number, read_failure(frame.data))
 
+    def _next_number(self) -> int:
+        self._last += 1
+        return self._last
+
     def _settle(self, number: int, reply: Reply) -> None:
         self.answered += 1
+        if (heard := self._streams.get(number)) is not None:
+            heard.put_nowait(reply)
         waiting = self._calls.get(number)
         if waiting is not None and not waiting.done():
             waiting.set_result(reply)
@@ -123,6 +148,8 @@ class Worker:
         for waiting in self._calls.values():
             if not waiting.done():
                 waiting.set_result(failure)
+        for heard in self._streams.values():
+            heard.put_nowait(failure)
 
 
 def _told(end: Exit) -> str:

@@ -19,6 +19,7 @@ from batchyard.engines import echo
 from batchyard.pipeline.batch_walk import BatchParts, tidy, walk_batch
 from batchyard.pipeline.leash import Leash
 from batchyard.pipeline.share import Sharing
+from batchyard.pipeline.underway import Underway
 from batchyard.server.models import Model, Models
 from batchyard.service.ids import Ids
 from batchyard.store import Cursor
@@ -52,6 +53,7 @@ class Walker:
         yard = Yard(
             store=house.store, blobs=house.blobs, disk=house.disk, clock=house.clock, ids=Ids(Random(5)),
             random=Random(6), models=self.models, engines=self.engines, quota_of=lambda _: Quota(), folder=RUNS,
+            underway=Underway(house.disk, TurnsOffload()),
         )  # fmt: skip
         return batch_parts(yard)
 

@@ -12,6 +12,7 @@ from batchyard.domain.result import Answer, Failure, Fault, Reply
 from batchyard.engine import Abilities
 from batchyard.engines import echo
 from batchyard.pipeline.share import STOPPED, Share, Sharing, room_of
+from tests.support.telling import Halting
 from tests.support.tenants import OURS, START, THEIRS, FakeClock, a_batch
 from tests.support.virtual_time import in_virtual_time
 
@@ -137,6 +138,29 @@ async def test_people_need_no_turn_and_take_the_room_of_batches() -> None:
         await engine.let_go("person2")
         await engine.let_go("c")
     assert all(isinstance(person.result(), Answer) for person in people)
+
+
+async def test_a_stream_takes_the_room_of_one_request_until_it_ends() -> None:
+    engine, telling = Engine(), Halting()
+    abilities = Abilities(endpoints=frozenset({CHAT}), models=None, slots=1)
+    sharing = Sharing(echo.open(echo.Config(script=engine, telling=telling)), abilities, FakeClock())
+    front, share = sharing.front(), sharing.share(of(OURS), 600)
+
+    async def say(piece: bytes) -> None:
+        return None
+
+    async with asyncio.TaskGroup() as group:
+        streaming = group.create_task(front.stream(a_request("person"), say))
+        await telling.begun.wait()
+        ask(group, share, "a", "b")
+        await turns()
+        assert engine.came == ["a"]
+        telling.go_on.set()
+        await streaming
+        await turns()
+        assert engine.came == ["a", "b"]
+        for id in ("a", "b"):
+            await engine.let_go(id)
 
 
 async def test_a_share_that_is_shut_sends_nothing_any_more_and_lets_the_engine_finish() -> None:

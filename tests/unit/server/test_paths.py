@@ -23,6 +23,9 @@ from batchyard.server.paths import Address, address
         ("/openai/v1/deployments/org/m/embeddings", Address("/embeddings", Form.AZURE, "org/m")),
         ("/openai/deployments//embeddings", Address("/deployments//embeddings", Form.AZURE)),
         ("/openai/deployments/m/files", Address("/deployments/m/files", Form.AZURE)),
+        ("/nebius/v1/batches/b", Address("/batches/b", Form.NEBIUS)),
+        ("/nebius/files", Address("/files", Form.NEBIUS)),
+        ("/nebius/openai/files", Address("/openai/files", Form.NEBIUS)),
         ("/v1/deployments/m/embeddings", Address("/deployments/m/embeddings")),
     ],
 )

@@ -18,16 +18,19 @@ from batchyard.domain.batch import Batch
 from batchyard.domain.errors import BatchyardError
 from batchyard.domain.file import File
 from batchyard.domain.upload import Part, Upload
+from batchyard.domain.webhook import Delivery, EndpointFields, WebhookEndpoint
 from batchyard.service.access import Access
 from batchyard.service.batches import Batches, CreateBatch
 from batchyard.service.files import Files
 from batchyard.service.retry import Retries, RetryBatch
 from batchyard.service.uploads import CreateUpload, Uploads
+from batchyard.service.webhooks import Webhooks
 from batchyard.store import Direction, Page
 from tests.support.house import A_LINE, House, Rules, open_house
 from tests.support.tenants import OURS, THEIRS, THEM, US, an_event, changed, pieces
 
 ASKED = CreateUpload(filename="a", purpose="user_data", bytes=5, mime_type="text/plain")
+HOOK = EndpointFields(name="ci", url="https://ci.example/", event_kinds=("batch.failed",))
 OPERATOR = Caller(HOME, Role.ADMIN)
 
 Names = dict[str, str]
@@ -40,6 +43,8 @@ UNKNOWN: Names = {
     "part": "part_00000000000000000000000000000000",
     "batch": "batch_00000000000000000000000000000000",
     "ended batch": "batch_11111111111111111111111111111111",
+    "endpoint": "we_00000000000000000000000000000000",
+    "gone endpoint": "we_11111111111111111111111111111111",
     "key": "key_0000000000000000000000",
     "project": "proj_0000000000000000000000",
     "idempotency": "never used",
@@ -110,6 +115,32 @@ CALLS: dict[str, list[Call]] = {
         lambda h, c, ids: h.retries.retry(c, ids["batch"], RetryBatch()),
         lambda h, c, ids: h.retries.retry(c, ids["ended batch"], RetryBatch(), idempotency_key=ids["idempotency"]),
     ],
+    "Webhooks.create": [lambda h, c, ids: h.webhooks.create(c, HOOK)],
+    "Webhooks.get": [
+        lambda h, c, ids: h.webhooks.get(c, ids["endpoint"]),
+        lambda h, c, ids: h.webhooks.get(c, ids["gone endpoint"]),
+    ],
+    "Webhooks.list": [
+        lambda h, c, ids: h.webhooks.list(c),
+        lambda h, c, ids: h.webhooks.list(c, limit=1, direction=Direction.ASC),
+        lambda h, c, ids: h.webhooks.list(c, after=ids["endpoint"]),
+        lambda h, c, ids: h.webhooks.list(c, after=ids["gone endpoint"]),
+    ],
+    "Webhooks.update": [
+        lambda h, c, ids: h.webhooks.update(c, ids["endpoint"], HOOK),
+        lambda h, c, ids: h.webhooks.update(c, ids["endpoint"], EndpointFields(event_kinds=("no",))),
+        lambda h, c, ids: h.webhooks.update(c, ids["gone endpoint"], HOOK),
+    ],
+    "Webhooks.delete": [
+        lambda h, c, ids: h.webhooks.delete(c, ids["endpoint"]),
+        lambda h, c, ids: h.webhooks.delete(c, ids["gone endpoint"]),
+    ],
+    "Webhooks.rotate_secret": [lambda h, c, ids: h.webhooks.rotate_secret(c, ids["endpoint"], keep_old=True)],
+    "Webhooks.test": [
+        lambda h, c, ids: h.webhooks.test(c, ids["endpoint"], "batch.failed"),
+        lambda h, c, ids: h.webhooks.test(c, ids["gone endpoint"], "batch.failed"),
+    ],
+    "Webhooks.kinds": [lambda h, c, ids: _kinds(h, c)],
     "Access.create_key": [
         lambda h, c, ids: h.access.create_key(c, "k", Role.ADMIN),
         lambda h, c, ids: h.access.create_key(c, "k", Role.ADMIN, project=_named(c, ids)),
@@ -129,6 +160,10 @@ CALLS: dict[str, list[Call]] = {
     "Access.list_projects": [lambda h, c, ids: h.access.list_projects(c) if not c.operator else _nothing()],
     "Access.create_project": [lambda h, c, ids: _nothing() if c.operator else h.access.create_project(c, "mine")],
 }
+
+
+async def _kinds(house: House, caller: Caller) -> object:
+    return house.webhooks.kinds(caller)
 
 
 async def _nothing() -> None:
@@ -156,6 +191,8 @@ async def furnish(house: House) -> Names:
     done = await house.batches.create(US, asked)
     failed = done.move(done.state.FAILED, house.clock.at())
     await house.store.batches.move(done.state, failed, an_event(failed))
+    endpoint, gone_endpoint = await house.webhooks.create(US, HOOK), await house.webhooks.create(US, HOOK)
+    await house.webhooks.delete(US, gone_endpoint.id)
     key, _ = await house.access.create_key(US, "ours", Role.EDITOR)
     async with house.files.receive(US) as receiving:
         await receiving.write(A_LINE * 2)
@@ -168,6 +205,8 @@ async def furnish(house: House) -> Names:
         "part": part.id,
         "batch": batch.id,
         "ended batch": done.id,
+        "endpoint": endpoint.id,
+        "gone endpoint": gone_endpoint.id,
         "key": key.id,
         "project": OURS,
         "idempotency": "ours",
@@ -192,6 +231,10 @@ def plain(value: object, ids: Names) -> object:
         case File() | Upload() | Batch():
             made = {"id": "?", "blob": "?", "input_file_id": "?", "file_id": "?"}
             return changed(value, **{name: new for name, new in made.items() if name in value.__struct_fields__})
+        case WebhookEndpoint():
+            return value.project, value.name, value.url, value.event_kinds, len(value.secrets)
+        case Delivery():
+            return value.event.kind, value.status
         case Part():
             return value.bytes
         case Key():
@@ -215,6 +258,8 @@ async def ours(house: House) -> object:
         files,
         [await house.bytes_of(file.id) for file in files],
         (await house.batches.list(US)).rows,
+        (await house.webhooks.list(US)).rows,
+        await house.store.webhooks.due(house.clock.at(), 100),
         await house.access.list_keys(US),
         [event for _, event in await house.store.events.after(0, 1_000, OURS)],
         await house.store.files.dead_blobs(100),
@@ -225,7 +270,7 @@ def test_every_call_of_the_service_is_here() -> None:
     """A new call that names a caller must be added above."""
     found = {
         f"{service.__name__}.{name}"
-        for service in (Access, Files, Uploads, Batches, Retries)
+        for service in (Access, Files, Uploads, Batches, Retries, Webhooks)
         for name, call in inspect.getmembers(service, inspect.isfunction)
         if not name.startswith("_") and "caller" in inspect.signature(call).parameters
     }
@@ -241,7 +286,7 @@ async def test_a_strangers_call_tells_nothing_and_changes_nothing(name: str, str
     for place in range(len(CALLS[name])):
         told = list[object]()
         for ids in (None, UNKNOWN):
-            house = await open_house(Rules(quotas={OURS: Quota(), THEIRS: quota, HOME: quota}))
+            house = await open_house(Rules(endpoints=2, quotas={OURS: Quota(), THEIRS: quota, HOME: quota}))
             await house.access.first_admin_key()
             names = await furnish(house)
             house.clock.time += later
@@ -254,6 +299,7 @@ async def test_a_strangers_call_tells_nothing_and_changes_nothing(name: str, str
 async def test_the_test_would_notice() -> None:
     """Our own call with our own ids differs from one with unknown ids: the comparison is not blind."""
     blind = {"Files.list", "Files.upload", "Batches.list", "Access.list_keys", "Access.list_projects"}
+    blind |= {"Webhooks.create", "Webhooks.list", "Webhooks.kinds"}
     blind |= {"Access.create_project", "Access.create_key"}  # these name nothing, or nothing that we lack
     for name, calls in CALLS.items():
         told = list[object]()

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from batchyard.domain.access import Quota
 from batchyard.domain.errors import Unavailable
 from batchyard.domain.file import ExpiresAfter
+from batchyard.domain.webhook import EndpointFields
+from batchyard.service.sweep import KEPT_SECONDS
 from batchyard.service.uploads import CreateUpload
 from tests.simulation.disk import Faults, PowerCut
 from tests.support.house import A_LINE, House, a_disk, open_house
-from tests.support.tenants import US, FakeClock, pieces
+from tests.support.tenants import START, US, FakeClock, a_batch, an_event, pieces
 
 
 async def test_what_is_gone_gives_its_room_back() -> None:
@@ -29,6 +32,22 @@ async def test_what_is_gone_gives_its_room_back() -> None:
     assert list(await house.blobs.keys("files")) == [kept.blob]
     assert list(await house.blobs.keys("parts")) == []
     assert await house.bytes_of(kept.id) == A_LINE
+
+
+async def test_old_news_is_forgotten_and_what_is_still_to_be_delivered_is_not() -> None:
+    house = await open_house()
+    await house.webhooks.create(US, EndpointFields(name="a", url="https://a.example/", event_kinds=("batch.failed",)))
+    batch = a_batch()
+    ended = batch.move(batch.state.FAILED, START)
+    await house.store.batches.add(batch, an_event(batch), Quota())
+    await house.store.batches.move(batch.state, ended, an_event(ended))
+    house.clock.time += KEPT_SECONDS
+    await house.sweep.run_once()
+    assert len(await house.store.events.after(0, 9)) == 2
+    house.clock.time += 1
+    await house.sweep.run_once()
+    assert len(await house.store.events.after(0, 9)) == 0
+    assert len(await house.store.webhooks.due(house.clock.at(), 9)) == 1
 
 
 async def test_more_than_one_round_is_made_where_much_is_gone() -> None:

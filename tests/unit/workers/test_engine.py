@@ -135,6 +135,45 @@ async def test_a_cancelled_request_is_given_up_by_the_worker(opened: Opened) -> 
     assert isinstance(reply, Answer)
 
 
+async def test_pieces_come_in_order_and_before_the_reply(opened: Opened) -> None:
+    engine = opened()
+    await engine.start()
+    heard: list[bytes] = []
+
+    async def say(piece: bytes) -> None:
+        await engine.infer(asking())  # slowly
+        heard.append(piece)
+
+    reply = await engine.stream(asking("say"), say)
+    assert isinstance(reply, Answer) and reply.ok
+    assert heard == [b"one", b"two", b"three"]
+
+
+async def test_a_worker_that_dies_in_the_middle_of_a_stream_fails_it_as_crashed(opened: Opened) -> None:
+    engine = opened()
+    await engine.start()
+    heard: list[bytes] = []
+
+    async def say(piece: bytes) -> None:
+        heard.append(piece)
+
+    reply = await engine.stream(asking("say and die"), say)
+    assert isinstance(reply, Failure) and reply.fault == Fault.CRASHED
+    assert heard == [b"one"]
+
+
+async def test_who_cannot_hear_any_more_gives_the_request_up(opened: Opened) -> None:
+    engine = opened()
+    await engine.start()
+
+    async def say(piece: bytes) -> None:
+        raise ConnectionError("gone")
+
+    with pytest.raises(ConnectionError):
+        await engine.stream(asking("say and hang"), say)
+    assert isinstance(await engine.infer(asking("await given up")), Answer)
+
+
 async def test_a_start_that_fails_is_tried_again(opened: Opened, starts: Path) -> None:
     engine = opened(fails=START_ATTEMPTS - 1)
     await engine.start()

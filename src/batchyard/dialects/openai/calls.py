@@ -74,11 +74,16 @@ def form_expiry(fields: Mapping[str, str]) -> ExpiresAfter | None:
 
 def list_call(query: Mapping[str, str]) -> ListCall:
     """Of listing: `after`, `limit` and `order`."""
+    return ListCall(query.get("after") or None, limit_of(query), _direction(query.get("order", "desc")))
+
+
+def limit_of(query: Mapping[str, str]) -> int | None:
+    """How many are asked for; None where that is not said."""
     limit = query.get("limit")
     number = None if limit is None else _number(limit)
     if isinstance(number, str):
         raise wire.wrong_type("limit", "an integer", number)
-    return ListCall(query.get("after") or None, number, _direction(query.get("order", "desc")))
+    return number
 
 
 def _direction(word: str) -> Direction:

@@ -1,7 +1,7 @@
 """One interactive call to a model on the OpenAI wire: reading its body, and what an engine's reply is on the wire.
 
-The body goes to the engine as it came, except that `stream` and `stream_options` are taken out: the answer comes whole
-and is told as a stream afterwards (`openai_stream`).
+The body goes to the engine as it came, except that `stream` and `stream_options` are taken out: an engine is asked for
+a stream in its own way, and what the caller gets of it is decided in `stream`.
 """
 
 import base64
@@ -14,9 +14,11 @@ from msgspec import Raw, Struct
 from batchyard.dialects.openai import fields as wire
 from batchyard.dialects.openai.errors import Refusal, envelope
 from batchyard.domain.errors import Invalid
-from batchyard.domain.result import Answer, Failure, Fault
+from batchyard.domain.result import Answer, Failure, Fault, Reply
 
 EMBEDDINGS = "/v1/embeddings"
+REFUSES_US = frozenset({401, 403, 407})
+"""What an upstream says to a key of ours."""
 
 
 class Call(Struct, frozen=True):
@@ -81,6 +83,15 @@ def error_body(body: bytes) -> bytes:
     if isinstance(given, str):
         return envelope(given, "server_error", None, None)
     return envelope(body.decode(errors="replace"), "server_error", None, None)
+
+
+def broken_off(reply: Reply) -> bytes:
+    """Why an answer ended in the middle, as an envelope."""
+    if isinstance(reply, Failure):
+        return refused(reply).body
+    if reply.status in REFUSES_US:
+        return refused_upstream(reply.status).body
+    return error_body(reply.body)
 
 
 def refused_upstream(status: int) -> Refusal:

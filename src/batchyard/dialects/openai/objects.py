@@ -4,10 +4,11 @@ Times are whole seconds, absent ids are null. Strict clients refuse a missing or
 `has_more` make them ask for ever.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from batchyard.domain.batch import Batch, BatchState
+from batchyard.domain.batch import Batch, BatchState, Form
+from batchyard.domain.event import Event
 from batchyard.domain.file import File
 from batchyard.domain.line import LineError
 from batchyard.domain.result import Usage
@@ -17,6 +18,9 @@ Object = dict[str, Any]
 
 SHOWN_ERRORS = 100
 """How many of a batch's line errors its object shows; one more entry says how many are left out."""
+
+_AZURE_WORDS = {"invalid_url": "url_mismatch", "mismatched_model": "model_mismatch"}
+"""Codes of lines that Azure spells in its own way."""
 
 _WITHOUT_USAGE = frozenset({BatchState.VALIDATING, BatchState.FAILED, BatchState.IN_PROGRESS, BatchState.CANCELLING})
 
@@ -93,6 +97,12 @@ def batch_object(batch: Batch) -> Object:
     }
 
 
+def event_object(kind: str, at: int, batch: Batch, event: Event | None = None) -> Object:
+    """Something that happened to a batch; one of our own that has no event in the store has no id."""
+    object: Object = {"object": "event", "type": kind, "created_at": at, "data": batch_object(batch)}
+    return object if event is None else {"id": event.id} | object
+
+
 def page(objects: Sequence[Object], *, more: bool) -> Object:
     """A page of a list. Clients go on after the last object of `data`, and only where `has_more` is true."""
     return {
@@ -117,7 +127,8 @@ def _usage(usage: Usage) -> Object:
 def _errors(batch: Batch) -> Object | None:
     if not batch.error_count and not batch.errors:
         return None
-    shown = [_error(error) for error in batch.errors[:SHOWN_ERRORS]]
+    words = _AZURE_WORDS if batch.form is Form.AZURE else {}
+    shown = [_error(error, words) for error in batch.errors[:SHOWN_ERRORS]]
     left_out = max(batch.error_count, len(batch.errors)) - len(shown)
     if left_out > 0:
         message = f"{left_out} more lines of the input file cannot run."
@@ -125,6 +136,11 @@ def _errors(batch: Batch) -> Object | None:
     return {"object": "list", "data": shown}
 
 
-def _error(error: LineError) -> Object:
+def _error(error: LineError, words: Mapping[str, str]) -> Object:
     message = f"{error.message} {error.remedy}".strip()
-    return {"code": error.code, "message": message, "param": error.param, "line": error.number or None}
+    return {
+        "code": words.get(error.code, error.code),
+        "message": message,
+        "param": error.param,
+        "line": error.number or None,
+    }

@@ -1,13 +1,16 @@
-"""A finished answer, told as the stream of server-sent events that a caller asked for.
+"""The stream of server-sent events that a caller asked for: of an answer that comes in pieces, or of a finished one.
 
 Chat and completions are `data: <chunk>` events ended by `data: [DONE]`; responses are typed events
-(`openai_stream_responses`). Each choice tells its role, its whole content, then why it ended.
+(`stream_responses`). Of a finished answer each choice tells its role, its whole content, then why it ended.
+
+What breaks off ends with an event that holds the error, and nothing after it: OpenAI's clients raise it.
 """
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import msgspec
+from msgspec import Raw, Struct
 
 from batchyard.dialects.openai.stream_responses import response_events
 
@@ -25,6 +28,94 @@ def stream(endpoint: str, body: bytes, *, include_usage: bool) -> bytes:
     split = _chat if endpoint == "/v1/chat/completions" else _completion
     chunks = [event(chunk) for chunk in _chunks(answer, split, include_usage)]
     return b"".join([*chunks, DONE])
+
+
+class Telling(Protocol):
+    """The events of one answer that comes in pieces (`engine.Say` says what these are)."""
+
+    def tell(self, piece: bytes) -> bytes:
+        """What the caller gets of a piece; perhaps nothing."""
+        ...
+
+    def end(self) -> bytes:
+        """What follows the last piece of a whole answer."""
+        ...
+
+    def break_off(self, error: bytes) -> bytes:
+        """What follows the last piece where there will be no end: the error, from its envelope."""
+        ...
+
+
+def telling(endpoint: str, *, include_usage: bool, model: str | None = None) -> Telling:
+    """`endpoint` is one of STREAMED. `model` is what the answer calls its model, None: as the engine does."""
+    return _Events() if endpoint == "/v1/responses" else _Chunks(include_usage, model)
+
+
+_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_NULL, _NONE = Raw(b"null"), Raw(b"[]")
+_SAME = ("id", "object", "created", "model")
+
+
+class _Chunks:
+    """Chunks: all of one id, time and model, whatever the engine says, and the usage only where it was asked for."""
+
+    def __init__(self, include_usage: bool, model: str | None) -> None:
+        self._include_usage = include_usage
+        self._same: dict[str, Raw] = {} if model is None else {"model": Raw(msgspec.json.encode(model))}
+        self._usage = _NULL
+
+    def tell(self, piece: bytes) -> bytes:
+        chunk = _fields(piece)
+        for key in _SAME:
+            if key in chunk:
+                self._same.setdefault(key, chunk[key].copy())
+        usage = chunk.pop("usage", _NULL)
+        if usage != _NULL:
+            self._usage = usage.copy()
+            if chunk.get("choices", _NONE) == _NONE:
+                return b""
+        return _event(chunk | self._same | ({"usage": _NULL} if self._include_usage else {}))
+
+    def end(self) -> bytes:
+        if not self._include_usage:
+            return DONE
+        return _event({**self._same, "choices": _NONE, "usage": self._usage}) + DONE
+
+    def break_off(self, error: bytes) -> bytes:
+        return b"data: " + error + b"\n\n"
+
+
+class _Typed(Struct):
+    type: str
+    sequence_number: int = 0
+
+
+_typed = msgspec.json.Decoder(_Typed).decode
+
+
+class _Events:
+    """Typed events, as they are."""
+
+    def __init__(self) -> None:
+        self._next = 0
+
+    def tell(self, piece: bytes) -> bytes:
+        told = _typed(piece)
+        self._next = told.sequence_number + 1
+        return b"event: " + told.type.encode() + b"\ndata: " + piece + b"\n\n"
+
+    def end(self) -> bytes:
+        return b""
+
+    def break_off(self, error: bytes) -> bytes:
+        # The reference has the fields flat; the official clients raise only what lies under `error`.
+        inner = cast("Object", msgspec.json.decode(error))["error"]
+        flat = {key: inner[key] for key in ("code", "message", "param")}
+        return event({"type": "error", **flat, "sequence_number": self._next, "error": inner}, name="error")
+
+
+def _event(chunk: dict[str, Raw]) -> bytes:
+    return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
 
 
 def event(value: Object, name: str | None = None) -> bytes:

@@ -30,14 +30,14 @@ def reply_of(received: Received, clock: Clock) -> Reply:
             _check_json(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return Failure("bad_answer", f"HTTP {received.status} with an answer that cannot be read: {error}.", Fault.LOST)
-    return Answer(received.status, body, _request_id(received), usage)
+    return Answer(received.status, body, request_id_of(received.headers), usage)
 
 
 def _error(received: Received, clock: Clock) -> Answer:
     return Answer(
         received.status,
         _error_body(received),
-        _request_id(received),
+        request_id_of(received.headers),
         retry_after_seconds=_retry_after(received, clock),
     )
 
@@ -62,8 +62,9 @@ def _told(message: str) -> bytes:
     return msgspec.json.encode({"error": error})
 
 
-def _request_id(received: Received) -> str:
-    return received.header(b"x-request-id") or received.header(b"apim-request-id")
+def request_id_of(headers: dict[bytes, bytes]) -> str:
+    """What the upstream calls this request."""
+    return (headers.get(b"x-request-id") or headers.get(b"apim-request-id") or b"").decode("latin-1").strip()
 
 
 def _retry_after(received: Received, clock: Clock) -> float | None:

@@ -7,6 +7,7 @@ it is full, rests while others serve; when none can be reached, the reply is a F
 import asyncio
 import logging
 import resource
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -15,10 +16,11 @@ from batchyard.clock import Clock, SystemClock
 from batchyard.domain.errors import Invalid, Unavailable
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Failure, Fault, Reply
-from batchyard.engine import Abilities, Engine
-from batchyard.engines.http.answer import reply_of
+from batchyard.engine import Abilities, Engine, Say
+from batchyard.engines.http.answer import reply_of, request_id_of
+from batchyard.engines.http.telling import aloud, is_stream, tell
 from batchyard.engines.http.upstream import Upstream
-from batchyard.transport.http1 import Address, BadAnswer, Client, ConnectFailed, HttpError, Limits, tls_context
+from batchyard.transport.http1 import Address, BadAnswer, Client, ConnectFailed, Flow, HttpError, Limits, tls_context
 
 ENDPOINTS = frozenset(
     {
@@ -155,18 +157,32 @@ class HttpEngine:
         for upstream in self._in_order():
             try:
                 received = await upstream.post(request.endpoint, request.body)
-            except ConnectFailed as error:
-                if error.local:
-                    return Failure("too_many_connections", str(error), Fault.OVERLOADED)
-                upstream.failed(_now())
-                failure = Failure("engine_unreachable", str(error), Fault.DOWN)
-                continue
-            except BadAnswer as error:
-                return Failure("bad_answer", str(error), Fault.LOST)
             except HttpError as error:
-                return Failure("connection_lost", str(error), Fault.LOST)
+                failure = _failure_of(error, upstream)
+                if failure.fault is not Fault.DOWN:
+                    return failure
+                continue
             return self._rested(upstream, reply_of(received, self._clock))
         return failure or self._down()
+
+    async def stream(self, request: Request, say: Say) -> Reply:
+        """As the contract says; which upstream it is cannot change any more once one has taken the request."""
+        body, failure = aloud(request), None
+        for upstream in self._in_order():
+            try:
+                reply = await upstream.post_for_flow(request.endpoint, body, partial(self._read, say))
+            except HttpError as error:
+                failure = _failure_of(error, upstream)
+                if failure.fault is not Fault.DOWN:
+                    return failure
+                continue
+            return self._rested(upstream, reply)
+        return failure or self._down()
+
+    async def _read(self, say: Say, flow: Flow) -> Reply:
+        if not is_stream(flow):
+            return reply_of(await flow.whole(), self._clock)
+        return await tell(flow, say, request_id_of(flow.headers))
 
     async def close(self) -> None:
         for upstream in self._upstreams:
@@ -231,6 +247,20 @@ class HttpEngine:
         where = ", ".join(dict.fromkeys(upstream.origin for upstream in self._upstreams))
         what = f", {self._config.model}" if self._config.model else ""
         return Abilities(endpoints=self._config.endpoints, models=None, description=f"{where}{what}")
+
+
+def _failure_of(error: HttpError, upstream: Upstream) -> Failure:
+    """Why there is no answer; Fault.DOWN where the request was never sent, so that another upstream may get it."""
+    match error:
+        case ConnectFailed(local=True):
+            return Failure("too_many_connections", str(error), Fault.OVERLOADED)
+        case ConnectFailed():
+            upstream.failed(_now())
+            return Failure("engine_unreachable", str(error), Fault.DOWN)
+        case BadAnswer():
+            return Failure("bad_answer", str(error), Fault.LOST)
+        case _:
+            return Failure("connection_lost", str(error), Fault.LOST)
 
 
 def _now() -> float:

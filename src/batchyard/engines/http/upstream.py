@@ -1,9 +1,12 @@
 """One upstream: its paths, its heads, and how it has been doing lately."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 
-from batchyard.transport.http1 import Address, Client, Received, request_head
+from batchyard.transport.http1 import Address, Client, Flow, Received, request_head
+
+T = TypeVar("T")
 
 REST_SECONDS = 0.25
 REST_CEILING_SECONDS = 30.0
@@ -36,6 +39,17 @@ class Upstream:
         finally:
             self.inflight -= 1
 
+    async def post_for_flow(self, endpoint: str, body: bytes, read: Callable[[Flow], Awaitable[T]]) -> T:
+        """Ask, and let the answer be read while it comes. It is given up where it is not read to its end."""
+        head = self._head("POST", endpoint, {**self._headers, "accept": "text/event-stream"})
+        self.inflight += 1
+        self.asked += 1
+        try:
+            async with self.client.flow(head, body) as flow:
+                return await read(flow)
+        finally:
+            self.inflight -= 1
+
     async def get(self, path: str) -> Received:
         return await self.client.exchange(self._head("GET", path))
 
@@ -54,13 +68,13 @@ class Upstream:
         head = self._heads[endpoint] = self._head("POST", endpoint)
         return head
 
-    def _head(self, method: str, path: str) -> bytes:
+    def _head(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> bytes:
         if not self._versioned:
             path = path.removeprefix("/v1")
         target = f"{self._prefix}{path}"
         if self._address.query:
             target = f"{target}?{self._address.query}"
-        return request_head(method, target, self._address.authority, self._headers)
+        return request_head(method, target, self._address.authority, headers or self._headers)
 
 
 def _base(address: Address) -> tuple[str, bool]:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from batchyard.domain.errors import BatchyardError, Invalid, Unavailable
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Failure, Fault, Reply
-from batchyard.engine import Abilities, Engine
+from batchyard.engine import Abilities, Engine, Say, stream
 from batchyard.engines import http
 from batchyard.engines.managed.flags import number, parse
 from batchyard.engines.managed.programs import RECIPES, Call, Recipe, has_gpu
@@ -112,6 +112,14 @@ class ManagedEngine:
         except CannotStart as trouble:
             return Failure("engine_down", unavailable(trouble).message, Fault.DOWN)
         reply = await self._engines[life].infer(request)
+        return await self._doubted(life, reply) if _is_doubtful(reply) else reply
+
+    async def stream(self, request: Request, say: Say) -> Reply:
+        try:
+            life = await self._program.ready(self._config.ready_wait_seconds)
+        except CannotStart as trouble:
+            return Failure("engine_down", unavailable(trouble).message, Fault.DOWN)
+        reply = await stream(self._engines[life], request, say)
         return await self._doubted(life, reply) if _is_doubtful(reply) else reply
 
     async def close(self) -> None:

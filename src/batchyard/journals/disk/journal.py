@@ -1,28 +1,34 @@
 """The journal itself: takes results, has them written in groups, knows what is durable, and reads it again."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Final
 
 from batchyard.disk import Disk
-from batchyard.domain.errors import NotFound, Unavailable
+from batchyard.domain.errors import Unavailable
 from batchyard.domain.result import Result
 from batchyard.journal import GROUP_SECONDS, Recorded
 from batchyard.journals.disk.files import SegmentFiles, count_outcomes
 from batchyard.journals.disk.gathering import Gathering
-from batchyard.journals.disk.reading import LineReader
-from batchyard.journals.disk.segment import data_path
-from batchyard.journals.disk.slots import Slots, fits, place_of
-from batchyard.journals.disk.text import decode
+from batchyard.journals.disk.reading import SlotReader
+from batchyard.journals.disk.slots import Slots
 from batchyard.offload import Offload
 
 _ROOM_BYTES: Final = 2 << 20
 
 
-async def open_journal(disk: Disk, offload: Offload, folder: str, lines: int) -> "DiskJournal":
+def _ignore(_: float) -> None:
+    """Nobody measures."""
+
+
+async def open_journal(
+    disk: Disk, offload: Offload, folder: str, lines: int, on_commit: Callable[[float], None] = _ignore
+) -> "DiskJournal":
     """Open the journal of a plan of `lines` lines, or begin one. Its `close` must be awaited.
+
+    `on_commit` hears how many seconds it took to make a group of results safe.
 
     Raises Conflict where it holds results of lines that the plan does not have, and Unavailable where the disk does not
     work.
@@ -36,19 +42,27 @@ async def open_journal(disk: Disk, offload: Offload, folder: str, lines: int) ->
             f"The journal {folder} cannot be opened: {_reason(error)}.",
             remedy="What it holds is as it was; mend the disk and run the same command again.",
         ) from error
-    return DiskJournal(files, LineReader(disk, folder), offload, slots, recorded)
+    return DiskJournal(disk, files, offload, slots, recorded, on_commit)
 
 
 class DiskJournal:
     """See the contract. One commit is under way at a time, while the next group gathers."""
 
     def __init__(
-        self, files: SegmentFiles, reader: LineReader, offload: Offload, slots: Slots, recorded: Recorded
+        self,
+        disk: Disk,
+        files: SegmentFiles,
+        offload: Offload,
+        slots: Slots,
+        recorded: Recorded,
+        on_commit: Callable[[float], None],
     ) -> None:
         self.recorded = recorded
+        self._disk = disk
         self._files = files
-        self._reader = reader
+        self._reader = SlotReader(disk, files.folder, slots)
         self._offload = offload
+        self._on_commit = on_commit
         self._slots = slots
         self._loop = asyncio.get_running_loop()
         self._group = files.first()
@@ -99,18 +113,15 @@ class DiskJournal:
             raise self._unavailable()
 
     def replay(self, lines: Iterator[int]) -> Iterator[Result]:
-        where, outcomes, read = self._slots.where, self._slots.outcomes, self._reader.line
+        result = self._reader.result
         for line in lines:
-            if not outcomes[line]:
-                raise NotFound(f"Line {line} has no result.")
-            slot = where[line]
-            data = read(*place_of(slot))
-            if not fits(slot, data):
-                raise self._damaged(line, slot)
-            yield decode(data)
+            yield result(line)
 
     def places(self) -> Iterator[int]:
         return self._files.places(self._slots)
+
+    def reading(self) -> SlotReader:
+        return SlotReader(self._disk, self._files.folder, self._slots)
 
     async def close(self) -> None:
         if self._closing:
@@ -154,7 +165,9 @@ class DiskJournal:
         return group
 
     async def _commit(self, group: Gathering) -> None:
+        began = self._loop.time()
         await self._offload(partial(self._files.write, group))
+        self._on_commit(self._loop.time() - began)
         self._count(group)
         self._settle()
 
@@ -184,13 +197,6 @@ class DiskJournal:
         )
         error.__cause__ = self._cause
         return error
-
-    def _damaged(self, line: int, slot: int) -> Unavailable:
-        segment, offset = place_of(slot)
-        return Unavailable(
-            f"The result of line {line} is damaged: {data_path(self._files.folder, segment)}, byte {offset}.",
-            remedy="The disk lost what it had made safe; mend it and start over.",
-        )
 
 
 def _reason(cause: BaseException | None) -> str:

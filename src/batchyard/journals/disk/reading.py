@@ -3,7 +3,11 @@
 from typing import Final
 
 from batchyard.disk import Disk, Handle
+from batchyard.domain.errors import NotFound, Unavailable
+from batchyard.domain.result import Result
 from batchyard.journals.disk.segment import data_path
+from batchyard.journals.disk.slots import Slots, fits, place_of
+from batchyard.journals.disk.text import decode
 
 _BLOCK_BITS: Final = 15
 _BLOCK_BYTES: Final = 1 << _BLOCK_BITS
@@ -54,3 +58,34 @@ class LineReader:
         if handle is None:
             handle = self._handles[segment] = self._disk.open(data_path(self._folder, segment))
         return handle
+
+
+class SlotReader:
+    """Reads results by their slots, which may be filling up: an outcome is set only once its line is safe."""
+
+    def __init__(self, disk: Disk, folder: str, slots: Slots) -> None:
+        self._folder = folder
+        self._slots = slots
+        self._lines = LineReader(disk, folder)
+
+    def outcomes(self) -> bytearray:
+        return self._slots.outcomes
+
+    def result(self, line: int) -> Result:
+        if not self._slots.outcomes[line]:
+            raise NotFound(f"Line {line} has no result.")
+        slot = self._slots.where[line]
+        data = self._lines.line(*place_of(slot))
+        if not fits(slot, data):
+            raise self._damaged(line, slot)
+        return decode(data)
+
+    def close(self) -> None:
+        self._lines.close()
+
+    def _damaged(self, line: int, slot: int) -> Unavailable:
+        segment, offset = place_of(slot)
+        return Unavailable(
+            f"The result of line {line} is damaged: {data_path(self._folder, segment)}, byte {offset}.",
+            remedy="The disk lost what it had made safe; mend it and start over.",
+        )

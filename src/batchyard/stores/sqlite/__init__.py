@@ -8,6 +8,7 @@ from batchyard.stores.sqlite.database import Database, open_database
 from batchyard.stores.sqlite.files import SqliteFiles
 from batchyard.stores.sqlite.keys import SqliteKeys, SqliteProjects
 from batchyard.stores.sqlite.uploads import SqliteUploads
+from batchyard.stores.sqlite.webhooks import SqliteWebhooks
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -31,6 +32,7 @@ class SqliteStore:
         self.uploads = SqliteUploads(database)
         self.batches = SqliteBatches(database)
         self.events = SqliteEvents(database)
+        self.webhooks = SqliteWebhooks(database)
 
     async def close(self) -> None:
         await self._database.close()

@@ -15,6 +15,7 @@ from batchyard.stores.sqlite.database import Database, Row, Transaction
 from batchyard.stores.sqlite.files import add_file
 from batchyard.stores.sqlite.limits import made_before, remember
 from batchyard.stores.sqlite.paging import page
+from batchyard.stores.sqlite.webhooks import enqueue
 
 _JSON = ("metadata", "counts", "usage", "errors")
 """Columns that hold a value as JSON."""
@@ -75,8 +76,19 @@ class SqliteEvents:
         self._database = database
 
     async def after(self, number: int, limit: int, project: ProjectId | None = None) -> Sequence[tuple[int, Event]]:
-        rows = await self._database.read(lambda t: t.rows("events/after", number=number, limit=limit, project=project))
+        if project is None:
+            rows = await self._database.read(lambda t: t.rows("events/after", number=number, limit=limit))
+        else:
+            where: Row = {"number": number, "limit": limit, "project": project}
+            rows = await self._database.read(lambda t: t.rows("events/after_in", **where))
         return [(row["number"], msgspec.convert(row, Event)) for row in rows]
+
+    async def forget(self, before: int) -> int:
+        return await self._database.write(lambda t: t.run("events/forget", before=before))
+
+    async def last(self) -> int:
+        row = await self._database.read(lambda t: t.row("events/last"))
+        return row["number"] if row else 0
 
 
 def _add_once(t: Transaction, batch: Batch, event: Event, quota: Quota, once: Once | None) -> Batch:
@@ -87,7 +99,7 @@ def _add_once(t: Transaction, batch: Batch, event: Event, quota: Quota, once: On
     input_file = t.row("files/get", project=batch.project, id=_input_file_id(t, batch), at=batch.created_at)
     batch = msgspec.structs.replace(batch, input_blob=input_file["blob"] if input_file else None)
     t.run("batches/add", **_values(batch))
-    t.run("events/add", **msgspec.structs.asdict(event))
+    _add_event(t, event)
     remember(t, batch.project, "batches", once, batch.id)
     return batch
 
@@ -107,6 +119,11 @@ def _gathered(t: Transaction, id: BatchId, file: File) -> bool:
     return True
 
 
+def _add_event(t: Transaction, event: Event) -> None:
+    t.run("events/add", **msgspec.structs.asdict(event))
+    enqueue(t, event)
+
+
 def _require_room(t: Transaction, project: ProjectId, quota: Quota) -> None:
     found = t.row("batches/count_unended", project=project)
     if found is not None and found["batches"] >= quota.batches:
@@ -124,7 +141,7 @@ def _move(t: Transaction, before: BatchState, batch: Batch, event: Event, files:
     for file in files:
         add_file(t, file, None)
     t.run("batches/move", before=before, ended=batch.state.terminal, **_values(batch))
-    t.run("events/add", **msgspec.structs.asdict(event))
+    _add_event(t, event)
     return True
 
 

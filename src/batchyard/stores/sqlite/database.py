@@ -111,7 +111,7 @@ def unavailable(path: str, error: Exception) -> Unavailable:
 def _connect(path: str, busy_seconds: float) -> sqlite3.Connection:
     try:
         if path != MEMORY:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # it holds the hashes of keys
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # it holds secrets
         connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
     except (OSError, sqlite3.Error) as error:
         raise unavailable(path, error) from error

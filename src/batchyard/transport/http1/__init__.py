@@ -7,15 +7,20 @@ caller must know before it asks again: was the request ever sent, did it break, 
 from batchyard.transport.http1.address import Address, request_head
 from batchyard.transport.http1.client import Client
 from batchyard.transport.http1.connection import Connection
+from batchyard.transport.http1.events import BrokenEvents, EventReader
 from batchyard.transport.http1.exchange import BadAnswer, ConnectFailed, HttpError, Limits, Lost, Received, TooLarge
+from batchyard.transport.http1.flow import Flow
 from batchyard.transport.http1.tls import tls_context
 
 __all__ = [
     "Address",
     "BadAnswer",
+    "BrokenEvents",
     "Client",
     "ConnectFailed",
     "Connection",
+    "EventReader",
+    "Flow",
     "HttpError",
     "Limits",
     "Lost",

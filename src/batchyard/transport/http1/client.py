@@ -5,10 +5,13 @@ import errno
 import os
 import socket
 import ssl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 from batchyard.transport.http1.address import Address
 from batchyard.transport.http1.connection import Connection
 from batchyard.transport.http1.exchange import ConnectFailed, Limits, Received, Stale
+from batchyard.transport.http1.flow import Flow
 from batchyard.transport.http1.tls import tls_context
 
 IDLE_SECONDS = 20.0
@@ -21,6 +24,8 @@ class Client:
     Nothing here queues: how many exchanges there are is the caller's decision, and over `most_connections` they fail
     as they would without a file descriptor, only before descriptors run out for others. Cancelling an exchange closes
     its connection, because the answer to a given-up request must not be taken for the next one's.
+
+    `connect_to` is an IP address that is connected to in place of asking where the address's host is.
     """
 
     def __init__(
@@ -31,8 +36,10 @@ class Client:
         limits: Limits | None = None,
         connect_timeout_seconds: float = 10.0,
         most_connections: int = 1 << 16,
+        connect_to: str | None = None,
     ) -> None:
         self._address = address
+        self._connect_to = connect_to or address.host
         self._tls = (tls or tls_context()) if address.tls else None
         self._limits = limits or Limits()
         self._connect_timeout_seconds = connect_timeout_seconds
@@ -56,6 +63,31 @@ class Client:
             except Stale:
                 pass
         return await self._exchange_on(await self._connect(), head, body)
+
+    @asynccontextmanager
+    async def flow(self, head: bytes, body: bytes) -> AsyncGenerator[Flow]:
+        """Send a request and read its answer while it comes; raises an HttpError, here or where it is read.
+
+        An answer that was not read to its end closes its connection, which tells the other side to stop.
+        """
+        connection, flow = await self._begun_flow(head, body)
+        try:
+            yield flow
+        finally:
+            if flow.finished and connection.open:
+                self._keep(connection)
+            else:
+                connection.abort()
+
+    async def _begun_flow(self, head: bytes, body: bytes) -> tuple[Connection, Flow]:
+        kept = self._kept()
+        if kept is not None:
+            try:
+                return kept, await _begun(kept, head, body)
+            except Stale:
+                pass
+        connection = await self._connect()
+        return connection, await _begun(connection, head, body)
 
     async def close(self) -> None:
         """Close every connection; exchanges under way are lost."""
@@ -114,7 +146,11 @@ class Client:
         try:
             async with asyncio.timeout(self._connect_timeout_seconds):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(loop, self._limits, self._forget), address.host, address.port, ssl=self._tls
+                    lambda: Connection(loop, self._limits, self._forget),
+                    self._connect_to,
+                    address.port,
+                    ssl=self._tls,
+                    server_hostname=address.host if self._tls else None,
                 )
         except TimeoutError:
             message = f"{address.origin} took no connection within {self._connect_timeout_seconds:g} s."
@@ -127,6 +163,17 @@ class Client:
         self._live.discard(connection)
         if not self._live and self._emptied is not None and not self._emptied.done():
             self._emptied.set_result(None)
+
+
+async def _begun(connection: Connection, head: bytes, body: bytes) -> Flow:
+    """Send, and wait for the head of the answer."""
+    flow = connection.send_for_flow(head, body)
+    try:
+        await flow.begun
+    except BaseException:
+        connection.abort()
+        raise
+    return flow
 
 
 def _connect_failed(address: Address, error: OSError) -> ConnectFailed:

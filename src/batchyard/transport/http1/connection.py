@@ -1,17 +1,18 @@
-"""One connection, one exchange at a time: bytes out, a whole answer in.
+"""One connection, one exchange at a time: bytes out, an answer in, whole or as it comes.
 
 A parser that is fed by the peer must not be led on: whatever arrives unasked, twice, or without end closes the
 connection. Source: RFC 9112 (message framing in section 6, closing in section 9); the parser is llhttp's.
 """
 
 import asyncio
-import zlib
 from collections.abc import Callable
 from typing import cast
 
 import httptools
 
+from batchyard.transport.http1.encoding import decoded
 from batchyard.transport.http1.exchange import BadAnswer, HttpError, Limits, Lost, Received, Stale, TooLarge
+from batchyard.transport.http1.flow import Flow
 
 WHOLE_BYTES = 256 << 10
 """Bodies up to this are handed to the transport at once; longer ones in pieces of this, as it takes them."""
@@ -29,6 +30,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._waiter: asyncio.Future[Received] | None = None
+        self._flow: Flow | None = None
         self._answers = 0
         self._unsent: memoryview | None = None
         self._paused = False
@@ -50,9 +52,21 @@ class Connection(asyncio.Protocol):
 
     def send(self, head: bytes, body: bytes | None) -> asyncio.Future[Received]:
         """Send one request; the future brings its answer, or an HttpError."""
-        transport = self._transport
-        assert transport is not None and self._waiter is None
+        assert self._waiter is None and self._flow is None
         self._waiter = self._loop.create_future()
+        self._write(head, body)
+        return self._waiter
+
+    def send_for_flow(self, head: bytes, body: bytes) -> Flow:
+        """Send one request whose answer is read while it comes; `begun` brings its head, or an HttpError."""
+        assert self._waiter is None and self._flow is None
+        self._flow = Flow(self._loop, self._limits, self._hold)
+        self._write(head, body)
+        return self._flow
+
+    def _write(self, head: bytes, body: bytes | None) -> None:
+        transport = self._transport
+        assert transport is not None
         if body is None:
             transport.write(head + b"\r\n")
         elif len(body) <= WHOLE_BYTES:
@@ -61,7 +75,6 @@ class Connection(asyncio.Protocol):
             transport.write(b"%bcontent-length: %d\r\n\r\n" % (head, len(body)))
             self._unsent = memoryview(body)
             self._push()
-        return self._waiter
 
     def abort(self) -> None:
         """Close at once; an answer that is still due fails as lost."""
@@ -79,7 +92,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         waiter, parser = self._waiter, self._parser
-        if waiter is None or parser is None or waiter.done():
+        if parser is None or (self._flow is None and (waiter is None or waiter.done())):
             self.abort()  # nobody asked for this: the peer is out of step
             return
         self._fruitless += len(data)
@@ -90,7 +103,9 @@ class Connection(asyncio.Protocol):
             return
         if self._excess:
             self._fail(BadAnswer("More came back than one answer."))
-        elif len(self._body) > self._limits.answer_bytes:
+        elif len(self._body) > self._limits.answer_bytes or (
+            self._flow is not None and self._flow.size > self._limits.answer_bytes
+        ):
             self._fail(TooLarge(f"The answer is larger than {self._limits.answer_bytes} bytes."))
         elif self._whole:
             self._deliver()
@@ -104,7 +119,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.open = False
         self._unsent = None
-        if self._waiter is not None and not self._waiter.done():
+        if self._flow is not None or (self._waiter is not None and not self._waiter.done()):
             if exc is None and self._ends_with_the_connection():
                 self._deliver()
             else:
@@ -131,9 +146,14 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         self._head_done = True
         self._status = cast("httptools.HttpResponseParser", self._parser).get_status_code()
+        if self._flow is not None and self._status >= 200:
+            self._flow.begin(self._status, self._headers)
 
     def on_body(self, body: bytes) -> None:
         self._fruitless = 0
+        if self._flow is not None:
+            self._flow.feed(body)
+            return
         if not self._body:
             self._body = body
             return
@@ -153,13 +173,16 @@ class Connection(asyncio.Protocol):
     # How an exchange ends
 
     def _deliver(self) -> None:
+        if self._flow is not None:
+            self._end_flow(self._flow)
+            return
         waiter, body = self._waiter, self._body
         if waiter is None:
             return
         headers = self._headers
         if b"content-encoding" in headers:
             try:
-                body = _decoded(body, headers.pop(b"content-encoding"), self._limits)
+                body = decoded(body, headers.pop(b"content-encoding"), self._limits)
             except BadAnswer as error:
                 self._fail(error)
                 return
@@ -171,9 +194,20 @@ class Connection(asyncio.Protocol):
             self.abort()
         waiter.set_result(received)
 
+    def _end_flow(self, flow: Flow) -> None:
+        self._flow = None
+        self._answers += 1
+        self._expect()
+        if self._unsent is not None:
+            self.abort()
+        flow.end()
+
     def _fail(self, error: HttpError) -> None:
         waiter, self._waiter = self._waiter, None
+        flow, self._flow = self._flow, None
         self.abort()
+        if flow is not None:
+            flow.fail(error)
         if waiter is not None and not waiter.done():
             waiter.set_exception(error)
 
@@ -189,32 +223,16 @@ class Connection(asyncio.Protocol):
         chunked = b"chunked" in self._headers.get(b"transfer-encoding", b"").lower()
         return self._head_done and self._status >= 200 and not chunked and b"content-length" not in self._headers
 
+    def _hold(self, held: bool) -> None:
+        """Let the other side wait while a reader is behind."""
+        if self._transport is not None and not self._transport.is_closing():
+            if held:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
     def _push(self) -> None:
         while self._unsent is not None and not self._paused and self._transport is not None:
             piece, rest = self._unsent[:WHOLE_BYTES], self._unsent[WHOLE_BYTES:]
             self._unsent = rest if len(rest) else None
             self._transport.write(piece)
-
-
-def _decoded(body: bytes | bytearray, encoding: bytes, limits: Limits) -> bytes | bytearray:
-    """Undo a Content-Encoding that we never asked for but can read."""
-    match encoding.strip().lower():
-        case b"identity" | b"":
-            return body
-        case b"gzip" | b"x-gzip" | b"deflate":
-            return _inflated(body, limits)
-        case other:
-            raise BadAnswer(f"The answer is encoded as {other.decode('latin-1')!r}, which was not asked for.")
-
-
-def _inflated(body: bytes | bytearray, limits: Limits) -> bytes:
-    stream = zlib.decompressobj(wbits=47)  # either header, gzip's or zlib's
-    try:
-        plain = stream.decompress(body, limits.answer_bytes + 1)
-    except zlib.error as error:
-        raise BadAnswer(f"The compressed answer is broken: {error}.") from None
-    if len(plain) > limits.answer_bytes:
-        raise TooLarge(f"The decoded answer is larger than {limits.answer_bytes} bytes.")
-    if not stream.eof:
-        raise BadAnswer("The compressed answer ends too early.")
-    return plain

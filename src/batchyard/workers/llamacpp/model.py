@@ -10,6 +10,7 @@ from batchyard.workers.llamacpp import chat, completions, vectors
 from batchyard.workers.llamacpp.stream import Streams
 from batchyard.workers.openai import CHAT, COMPLETIONS, EMBEDDINGS, SCORE, BadRequest, error_answer, read_body
 from batchyard.workers.serve import Call
+from batchyard.workers.telling import Telling
 
 
 class LlamaModel:
@@ -45,10 +46,17 @@ class LlamaModel:
         match call.request.endpoint:
             case path if path == CHAT:
                 streams = Streams(self._server.handle_chat_completions, call)
-                sees = self.abilities.sees_images
-                return chat.answer(body, name, streams, sees_images=sees, knows_tools=self._knows_tools)
+                sees, knows = self.abilities.sees_images, self._knows_tools
+                if call.say is None:
+                    return chat.answer(body, name, streams, sees_images=sees, knows_tools=knows)
+                telling = Telling(call.say, "chat.completion.chunk", name, prefix="chatcmpl")
+                return chat.tell(body, streams, telling, sees_images=sees, knows_tools=knows)
             case path if path == COMPLETIONS:
-                return completions.answer(body, name, Streams(self._server.handle_completions, call))
+                streams = Streams(self._server.handle_completions, call)
+                if call.say is None:
+                    return completions.answer(body, name, streams)
+                telling = Telling(call.say, "text_completion", name, prefix="cmpl")
+                return completions.tell(body, streams, telling)
             case path if path == EMBEDDINGS:
                 return vectors.embed(self._server, body, name)
             case path if path == SCORE:

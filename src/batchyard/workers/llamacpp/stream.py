@@ -1,4 +1,7 @@
-"""Ask llama.cpp for a stream and gather it into one answer: only a stream can be given up half way."""
+"""Ask llama.cpp for a stream and gather it into one answer: only a stream can be given up half way.
+
+Where someone waits for each piece, what was gathered is told now and then, and the gathering begins anew.
+"""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -9,6 +12,7 @@ from msgspec import Struct, field
 from batchyard.domain.result import Usage
 from batchyard.workers.openai import BadRequest, Body
 from batchyard.workers.serve import Call
+from batchyard.workers.telling import Beat
 
 
 class _Function(Struct):
@@ -65,7 +69,7 @@ _read_chunk = msgspec.json.Decoder(_Chunk).decode
 
 
 class Written(Struct):
-    """What the model wrote for one choice."""
+    """What the model wrote for one choice, or what is new of it; `ended` where it is the last that it writes."""
 
     content: str = ""
     reasoning: str = ""
@@ -73,6 +77,15 @@ class Written(Struct):
     logprobs: list[Body] = field(default_factory=list[Body])
     finish_reason: str = "stop"
     usage: Usage = field(default_factory=Usage)
+    ended: bool = False
+
+    @property
+    def says_something(self) -> bool:
+        return bool(self.content or self.reasoning or self.tool_calls or self.logprobs)
+
+
+Tell = Callable[[Written], None]
+"""Takes what is new of a choice."""
 
 
 class Streams:
@@ -82,17 +95,58 @@ class Streams:
         self._handle = handle
         self._call = call
 
-    def write(self, body: Body) -> Written:
-        """Run one choice. Raises BadRequest and ValueError where llama.cpp refuses; blocks until it has ended."""
+    def write(self, body: Body, tell: Tell | None = None) -> Written:
+        """Run one choice. Raises BadRequest and ValueError where llama.cpp refuses; blocks until it has ended.
+
+        With `tell` it is told meanwhile, and only what was new at last is returned, with the usage of all.
+        """
         chunks: list[Any] = []
+        told = None if tell is None else _News(chunks, tell)
 
         def keep(chunk: Any) -> bool:
             chunks.append(chunk)
-            return self._call.given_up
+            return self._call.given_up or (told is not None and told.fails())
 
         asked = {**body, "stream": True, "stream_options": {"include_usage": True}}
         self._handle(msgspec.json.encode(asked).decode(), keep)
-        return _gathered(chunks)
+        return _gathered(chunks) if told is None else told.rest()
+
+
+class _News:
+    """What of a choice was written and is not told yet. An error is kept: llama.cpp must not see our exceptions."""
+
+    def __init__(self, chunks: list[Any], tell: Tell) -> None:
+        self._chunks = chunks
+        self._tell = tell
+        self._beat = Beat()
+        self._error: Exception | None = None
+        self._usage = Usage()
+
+    def fails(self) -> bool:
+        """Tell what is new, if it is time; True where there is no use in going on."""
+        if self._error is None and self._beat.due():
+            try:
+                self._flush()
+            except Exception as error:
+                self._error = error
+        return self._error is not None
+
+    def rest(self) -> Written:
+        """Tell the rest."""
+        if self._error is not None:
+            raise self._error
+        rest = self._flush()
+        rest.usage = self._usage
+        return rest
+
+    def _flush(self) -> Written:
+        news = _gathered(self._chunks)
+        self._chunks.clear()
+        self._usage = news.usage if news.usage != Usage() else self._usage
+        if news.says_something or news.ended:
+            self._tell(news)
+            self._beat.beaten()
+        return news
 
 
 def refusal(error: Body | _Error) -> BadRequest:
@@ -121,7 +175,8 @@ def _gathered(chunks: list[Any]) -> Written:
             _add_tool_calls(written.tool_calls, delta.tool_calls)
             if choice.logprobs is not None:
                 written.logprobs.extend(choice.logprobs.content or [])
-            written.finish_reason = choice.finish_reason or written.finish_reason
+            if choice.finish_reason is not None:
+                written.finish_reason, written.ended = choice.finish_reason, True
     written.content = "".join(contents)
     written.reasoning = "".join(reasonings)
     return written

@@ -5,6 +5,9 @@ by one, so that the one that cannot run harms nobody else.
 
 A draft that is cancelled leaves blocks of the pipeline's cache behind for good (seen with 2026.4.1: after some 70
 cancels nothing fits any more and every request ends as IGNORED), so after some cancels the pipeline is built anew, too.
+
+A draft that is read aloud cannot run again once it has said something: its words might be others. It ends as
+`Interrupted` where the pipeline is built anew under it.
 """
 
 import os
@@ -24,8 +27,12 @@ class Handle(Protocol):
 
     def cancel(self) -> None: ...
 
+    def fresh(self) -> "Generated":
+        """What was generated since the last call, for a draft that still runs; perhaps nothing."""
+        ...
+
     def result(self) -> "Generated":
-        """What was generated, once it no longer runs. Raises RuntimeError where it could not be."""
+        """All that was generated, once it no longer runs. Raises RuntimeError where it could not be."""
         ...
 
 
@@ -50,14 +57,32 @@ class Generated:
     finish_reason: str
 
 
+class Interrupted(Exception):
+    """A draft that has said something cannot be begun again."""
+
+
+class Reader(Protocol):
+    """Reads a draft aloud while it is written. `has_begun` once it has said something."""
+
+    has_begun: bool
+
+    def read(self, news: Generated) -> None:
+        """Take what is new. It must not raise."""
+        ...
+
+
 @dataclass(slots=True)
 class Draft:
-    """One answer to write. `done` is called once, on the stepping thread, unless it is given up."""
+    """One answer to write. `done` is called once, on the stepping thread, unless it is given up.
+
+    A `reader` hears after each step what is new; `done` brings all of it all the same.
+    """
 
     ids: Sequence[int]
     config: Any
     done: Callable[[Generated | Exception], None]
     given_up: Callable[[], bool]
+    reader: Reader | None = None
 
 
 class Board:
@@ -124,7 +149,7 @@ class Board:
         if len(stranded) == 1:
             stranded[0].done(error)
         else:
-            self._suspects.extend(stranded)
+            self._suspects.extend(_repeatable(stranded))
         self._renew()
 
     def _renew(self) -> None:
@@ -142,6 +167,8 @@ class Board:
                 self._cancelled += 1
             elif handle.running():
                 staying.append((handle, draft))
+                if draft.reader is not None:
+                    draft.reader.read(handle.fresh())
             elif isinstance(result := _result(handle), Exception) and self._cancelled:
                 crowded_out.append(draft)
             else:
@@ -152,10 +179,21 @@ class Board:
     def _make_room_again(self, crowded_out: list[Draft]) -> None:
         """Build the pipeline anew where cancels have used it up; who was on board, or found no room, starts again."""
         if crowded_out or (self._cancelled >= MOST_CANCELLED and not self._on_board):
-            again = [*crowded_out, *(draft for _, draft in self._on_board)]
+            again = _repeatable([*crowded_out, *(draft for _, draft in self._on_board)])
             self._renew()
             for draft in again:
                 self._take(draft)
+
+
+def _repeatable(drafts: list[Draft]) -> list[Draft]:
+    """Those that can run again; the others end here."""
+    repeatable: list[Draft] = []
+    for draft in drafts:
+        if draft.reader is not None and draft.reader.has_begun:
+            draft.done(Interrupted("the pipeline had to be built anew in the middle of the answer"))
+        else:
+            repeatable.append(draft)
+    return repeatable
 
 
 def _result(handle: Handle) -> Generated | Exception:

@@ -24,25 +24,30 @@ from batchyard.workers.openai import (
     too_long,
     wanted_schema,
 )
-from batchyard.workers.openvino.board import Board, Draft, Generated
+from batchyard.workers.openvino.aloud import Aloud
+from batchyard.workers.openvino.board import Board, Draft, Generated, Interrupted
 from batchyard.workers.openvino.schemas import SchemaCheck, plain_message
 from batchyard.workers.openvino.settings import refuse_what_is_missing, sampler_settings, seeded, stop_strings
 from batchyard.workers.openvino.source import Source
+from batchyard.workers.openvino.tokens import Reading
+from batchyard.workers.openvino.wording import THINK, stopped, thought_and_said
 from batchyard.workers.serve import Call
-
-THINK, THOUGHT = "<think>", "</think>"
-"""How Qwen3 and its like mark what they think before they answer."""
+from batchyard.workers.telling import Telling
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A checked request: its prompts, and how to turn what is generated for them into an answer."""
+    """A checked request: its prompts, and how to turn what is generated for them into an answer.
+
+    `readers` has one for each draft, where the answer is told while it is written.
+    """
 
     prompts: list[list[int]]
     choices: int
     body: Body
     settings: Body
     finish: Callable[[list[Generated]], Answer]
+    readers: Sequence[Aloud] = ()
 
 
 class OpenVinoModel:
@@ -66,18 +71,25 @@ class OpenVinoModel:
             self._put(call, prepared)
 
     def _put(self, call: Call, prepared: Prepared) -> None:
-        gathering = _Gathering(call, len(prepared.prompts) * prepared.choices, prepared.finish)
+        wanted = len(prepared.prompts) * prepared.choices
+        gathering = _Gathering(call, wanted, prepared.finish, partial(self._end_reading, prepared))
         for place, ids in enumerate(prepared.prompts):
             settings = {**prepared.settings, "max_new_tokens": self._room(prepared.body, ids)}
             for choice in range(prepared.choices):
+                number = place * prepared.choices + choice
                 self._board.put(
                     Draft(
                         ids,
                         seeded(settings, prepared.body, choice),
-                        partial(gathering.add, place * prepared.choices + choice),
-                        lambda: call.given_up or gathering.failed,
+                        partial(gathering.add, number),
+                        lambda: call.given_up or gathering.settled,
+                        prepared.readers[number] if prepared.readers else None,
                     )
                 )
+
+    def _end_reading(self, prepared: Prepared, place: int, draft: Generated) -> None:
+        if prepared.readers:
+            prepared.readers[place].end(draft, *self._text(prepared.body, draft))
 
     def _prepared(self, call: Call) -> Prepared:
         body = read_body(call.request.body)
@@ -92,9 +104,18 @@ class OpenVinoModel:
         told = _tells_logprobs(body, chats)
         settings["logprobs"] = 1 if told else 0
         choices = choices_wanted(body)
+        if call.say is not None:
+            kind, prefix = ("chat.completion.chunk", "chatcmpl") if chats else ("text_completion", "cmpl")
+            telling = Telling(call.say, kind, call.request.model, prefix=prefix)
+            readers = [self._reader(telling, place, body, chats, told) for place in range(len(prompts) * choices)]
+            return Prepared(prompts, choices, body, settings, lambda made: telling.end(_usage(prompts, made)), readers)
         write = self._chat_answer if chats else self._completion_answer
         finish = partial(write, call.request.model, body, prompts, choices, told)
         return Prepared(prompts, choices, body, settings, finish)
+
+    def _reader(self, telling: Telling, place: int, body: Body, chats: bool, told: bool) -> Aloud:
+        reading, entries = Reading(self._source.tokens), self._logprobs if told else None
+        return Aloud(telling, place, reading, stops=stop_strings(body), chats=chats, entries=entries)
 
     def _chat_ids(self, body: Body) -> list[int]:
         messages = checked_messages(body, sees_images=False)
@@ -130,9 +151,9 @@ class OpenVinoModel:
     def _chat_choice(self, place: int, body: Body, told: bool, draft: Generated) -> Body:
         text, reason = self._text(body, draft)
         message: Body = {"role": "assistant", "content": text, "refusal": None}
-        if text.startswith(THINK) and THOUGHT in text:
-            thought, _, said = text.removeprefix(THINK).partition(THOUGHT)
-            message |= {"content": said.lstrip("\n"), "reasoning_content": thought.strip("\n")}
+        if text.startswith(THINK):
+            thought, said = thought_and_said(text)
+            message |= {"content": said, "reasoning_content": thought}
         logprobs = {"content": self._logprobs(draft)} if told else None
         return {"index": place, "message": message, "logprobs": logprobs, "finish_reason": reason}
 
@@ -148,9 +169,8 @@ class OpenVinoModel:
 
     def _text(self, body: Body, draft: Generated) -> tuple[str, str]:
         """The text up to the first stop, and why it ends there."""
-        text = self._source.tokens.text(draft.ids)
-        ends = [at for stop in stop_strings(body) if (at := text.find(stop)) >= 0]
-        return (text[: min(ends)], "stop") if ends else (text, draft.finish_reason)
+        text, ended = stopped(self._source.tokens.text(draft.ids), stop_strings(body))
+        return text, "stop" if ended else draft.finish_reason
 
     def _logprobs(self, draft: Generated) -> list[Body]:
         told: list[Body] = []
@@ -164,36 +184,48 @@ class OpenVinoModel:
 class _Gathering:
     """The drafts of one call, until all have ended or one could not be written."""
 
-    def __init__(self, call: Call, wanted: int, finish: Callable[[list[Generated]], Answer]) -> None:
+    def __init__(
+        self,
+        call: Call,
+        wanted: int,
+        finish: Callable[[list[Generated]], Answer],
+        ended: Callable[[int, Generated], None],
+    ) -> None:
         self._call = call
         self._finish = finish
+        self._ended = ended
         self._drafts: list[Generated | None] = [None] * wanted
         self._lock = threading.Lock()
-        self.failed = False
+        self.settled = False
 
     def add(self, place: int, draft: Generated | Exception) -> None:
         with self._lock:
-            if self.failed:
+            if self.settled:
                 return
             if isinstance(draft, Exception):
-                self.failed = True
+                self.settled = True
                 self._call.answer(_could_not(draft))
                 return
             self._drafts[place] = draft
             drafts = [one for one in self._drafts if one is not None]
-        if len(drafts) == len(self._drafts):
-            self._call.answer(self._finished(drafts))
+        if (answer := self._after(place, draft, drafts)) is not None:
+            self.settled = True
+            self._call.answer(answer)
 
-    def _finished(self, drafts: list[Generated]) -> Answer:
+    def _after(self, place: int, draft: Generated, drafts: list[Generated]) -> Answer | None:
+        """The answer, where this was the last draft, or where there can be none."""
         try:
-            return self._finish(drafts)
+            self._ended(place, draft)
+            return self._finish(drafts) if len(drafts) == len(self._drafts) else None
         except Exception as error:
             traceback.print_exc()
             return error_answer(500, f"The engine failed: {error}")
 
 
 def _could_not(error: Exception) -> Answer:
-    """It failed alone on the pipeline, so it would fail again."""
+    """It failed alone on the pipeline, so it would fail again; or somebody else's failure broke it off."""
+    if isinstance(error, Interrupted):
+        return error_answer(500, f"The answer broke off: {error}.", code="engine_interrupted")
     return error_answer(400, f"The engine cannot answer this request: {plain_message(error)}", code="engine_refused")
 
 

@@ -100,6 +100,8 @@ class _Handle:
     def __init__(self, genai: Any, handle: Any) -> None:
         self._genai = genai
         self._handle = handle
+        self._ids: list[int] = []
+        self._logprobs: list[float] = []
 
     def running(self) -> bool:
         return self._handle.get_status() == self._genai.GenerationStatus.RUNNING
@@ -107,13 +109,24 @@ class _Handle:
     def cancel(self) -> None:
         self._handle.cancel()
 
+    def fresh(self) -> Generated:
+        if not self._handle.can_read():  # it holds back what may become a stop
+            return Generated((), (), "")
+        output = self._handle.read()[0]
+        self._ids += output.generated_ids
+        self._logprobs += output.generated_log_probs
+        return Generated(output.generated_ids, output.generated_log_probs, "")
+
     def result(self) -> Generated:
         status = self._handle.get_status()
         if status != self._genai.GenerationStatus.FINISHED:
             raise RuntimeError(f"the pipeline ended this request as {status.name}")
         output = self._handle.read_all()[0]
         cut = output.finish_reason == self._genai.GenerationFinishReason.LENGTH
-        return Generated(output.generated_ids, output.generated_log_probs, "length" if cut else "stop")
+        ids, logprobs = output.generated_ids, output.generated_log_probs
+        if self._ids:  # the beginning was read before
+            ids, logprobs = [*self._ids, *ids], [*self._logprobs, *logprobs]
+        return Generated(ids, logprobs, "length" if cut else "stop")
 
 
 def _written(genai: Any, settings: Settings) -> Any:

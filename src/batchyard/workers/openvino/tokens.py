@@ -53,6 +53,28 @@ class Tokens:
         return token, list(token.encode())
 
 
+class Reading:
+    """The text of ids that come a few at a time. What may be a part of a letter waits for the rest of it."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+        self._begin = 0
+        self._read = 0
+        self.text = ""
+
+    def add(self, ids: Sequence[int]) -> None:
+        """Read on, given all ids so far.
+
+        Some tokenizers write a token in another way where a text begins, so those that were read last come along.
+        """
+        known = self._tokens.text(ids[self._begin : self._read])
+        text = self._tokens.text(ids[self._begin :])
+        if text.endswith("\N{REPLACEMENT CHARACTER}"):
+            return
+        self.text += text[len(known) :]
+        self._begin, self._read = self._read, len(ids)
+
+
 def tokens_of_file(path: Path, begin: int | None = None) -> Tokens:
     """The tokenizer of a tokenizer.json."""
     return Tokens(_library().Tokenizer.from_file(str(path)), begin)

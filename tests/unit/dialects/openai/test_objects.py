@@ -9,7 +9,7 @@ from openai.types.uploads import UploadPart
 from batchyard.dialects.openai.objects import SHOWN_ERRORS, batch_object, file_object, page, part_object, upload_object
 from batchyard.domain import upload as uploads
 from batchyard.domain.access import HOME
-from batchyard.domain.batch import Batch, BatchId, BatchState, Counts
+from batchyard.domain.batch import Batch, BatchId, BatchState, Counts, Form
 from batchyard.domain.file import File, FileId
 from batchyard.domain.line import LineError
 from batchyard.domain.result import Usage
@@ -84,3 +84,14 @@ def test_a_page_says_where_it_begins_and_ends() -> None:
     assert page([], more=False) == {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
     wire = page([{"id": "a"}, {"id": "b"}], more=True)
     assert (wire["first_id"], wire["last_id"], wire["has_more"]) == ("a", "b", True)
+
+
+@pytest.mark.parametrize(
+    ("code", "azure"),
+    [("invalid_url", "url_mismatch"), ("mismatched_model", "model_mismatch"), ("empty_file", "empty_file")],
+)
+def test_under_azures_paths_codes_of_lines_are_azures(code: str, azure: str) -> None:
+    faults = {"errors": (LineError(number=1, code=code, message="m"),), "error_count": 1}
+    for form, word in ((Form.OPENAI, code), (Form.NEBIUS, code), (Form.AZURE, azure)):
+        failed = msgspec.structs.replace(BATCH, form=form, state=BatchState.FAILED, **faults)
+        assert batch_object(failed)["errors"]["data"][0]["code"] == word

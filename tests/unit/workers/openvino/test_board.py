@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from batchyard.workers.openvino.board import MOST_CANCELLED, Board, Draft, Generated
+from batchyard.workers.openvino.board import MOST_CANCELLED, Board, Draft, Generated, Interrupted, Reader
 
 
 class FragilePipeline:
@@ -38,6 +38,7 @@ class Writing:
         self.pipeline = pipeline
         self.config = config
         self.written = 0
+        self.read = 0
         self.cancelled = False
 
     def running(self) -> bool:
@@ -46,10 +47,26 @@ class Writing:
     def cancel(self) -> None:
         self.cancelled = True
 
+    def fresh(self) -> Generated:
+        first, self.read = self.read, min(self.written, len(self.ids))
+        return Generated(self.ids[first : self.read], [0.0] * (self.read - first), "")
+
     def result(self) -> Generated:
         if self.config == "ignored" or (self.config == "no room" and self.pipeline.has_cancelled):
             raise RuntimeError("ended as IGNORED")
         return Generated(self.ids, [0.0] * len(self.ids), "stop")
+
+
+class Ear:
+    """Keeps what is read aloud."""
+
+    def __init__(self) -> None:
+        self.has_begun = False
+        self.heard: list[int] = []
+
+    def read(self, news: Generated) -> None:
+        self.has_begun = self.has_begun or bool(news.ids)
+        self.heard += news.ids
 
 
 class Desk:
@@ -66,9 +83,9 @@ class Desk:
         self.pipelines.append(FragilePipeline())
         return self.pipelines[-1]
 
-    def put(self, name: str, length: int = 2, config: str = "") -> None:
+    def put(self, name: str, length: int = 2, config: str = "", reader: Reader | None = None) -> None:
         self.asked.add(name)
-        self.board.put(Draft(range(length), config, self._noting(name), lambda: name in self.given_up))
+        self.board.put(Draft(range(length), config, self._noting(name), lambda: name in self.given_up, reader))
 
     def _noting(self, name: str) -> Callable[[Generated | Exception], None]:
         def note(result: Generated | Exception) -> None:
@@ -168,3 +185,28 @@ def test_after_some_cancels_the_pipeline_is_built_anew_once_nobody_is_on_board()
     desk.put("last", 1)
     desk.finish()
     assert len(desk.pipelines) == 2
+
+
+def test_a_reader_hears_after_each_step_what_is_new() -> None:
+    desk, ear = Desk(), Ear()
+    desk.put("a", 4, reader=ear)
+    desk.put("b", 2)
+    for step in range(1, 4):
+        desk.board.turn()
+        assert ear.heard == list(range(step))
+    desk.finish()
+    result = desk.done["a"]
+    assert isinstance(result, Generated) and list(result.ids) == [0, 1, 2, 3]
+
+
+def test_one_that_has_said_something_is_not_begun_again() -> None:
+    desk, heard, silent = Desk(), Ear(), Ear()
+    desk.put("heard", 5, reader=heard)
+    desk.board.turn()
+    desk.put("silent", 5, reader=silent)
+    desk.put("bad", 3, "poison")
+    desk.put("b", 3)
+    desk.finish()
+    assert isinstance(desk.done["heard"], Interrupted) and heard.heard == [0]
+    assert all(isinstance(desk.done[name], Generated) for name in ("silent", "b"))
+    assert silent.heard == [0, 1, 2, 3]

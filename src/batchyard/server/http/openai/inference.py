@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from batchyard.dialects.openai import inference as wire
-from batchyard.dialects.openai.stream import STREAMED, stream
+from batchyard.dialects.openai.stream import STREAMED, stream, telling
 from batchyard.domain.access import Action
 from batchyard.domain.errors import Invalid, Unavailable
 from batchyard.domain.result import Failure, Reply
@@ -17,10 +17,9 @@ from batchyard.server.house import House, house_of
 from batchyard.server.models import Model
 from batchyard.server.paths import MODEL_CALLS
 from batchyard.server.replies import JSON, refuse
+from batchyard.server.told import EVENTS, HEADERS, Told
 from batchyard.server.visit import visit_of
 from batchyard.service.access import require
-
-EVENTS = "text/event-stream"
 
 
 def door(endpoint: str) -> Callable[[Request], Awaitable[Response]]:
@@ -33,6 +32,14 @@ def door(endpoint: str) -> Callable[[Request], Awaitable[Response]]:
         model = _model(house, call.model, endpoint)
         body = call.body if model.asked_as == call.model else wire.named(call.body, model.asked_as)
         call_id = visit_of(request).id
+        if call.stream:
+            return Told(
+                lambda say, receive: house.interactive.stream(
+                    model, endpoint, body, say, call_id=call_id, receive=receive
+                ),
+                telling(endpoint, include_usage=call.include_usage, model=_called(model)),
+                lambda reply: _answer(endpoint, call, reply),
+            )
         reply = await house.interactive.ask(model, endpoint, body, call_id=call_id, receive=request.receive)
         return _answer(endpoint, call, reply)
 
@@ -60,15 +67,20 @@ def _model(house: House, name: str, endpoint: str) -> Model:
     return model
 
 
+def _called(model: Model) -> str | None:
+    """What a stream calls its model: an upstream's is ours where it goes by a name of ours."""
+    return None if model.asked_as == model.name else model.name
+
+
 def _answer(endpoint: str, call: wire.Call, reply: Reply) -> Response:
     if isinstance(reply, Failure):
         return refuse(wire.refused(reply))
-    if reply.status in (401, 403, 407):
+    if reply.status in wire.REFUSES_US:
         return refuse(wire.refused_upstream(reply.status))
     body = wire.body_of(reply, call)
     if reply.ok and call.stream:
         events = stream(endpoint, body, include_usage=call.include_usage)
-        return Response(events, headers={"cache-control": "no-cache"}, media_type=EVENTS)
+        return Response(events, headers=HEADERS, media_type=EVENTS)
     response = Response(body, reply.status, media_type=JSON)
     if reply.retry_after_seconds is not None:
         response.headers["retry-after"] = f"{reply.retry_after_seconds:g}"

@@ -1,4 +1,4 @@
 SELECT * FROM events
-WHERE number > :number AND (:project IS NULL OR project = :project)
+WHERE number > :number
 ORDER BY number
 LIMIT :limit

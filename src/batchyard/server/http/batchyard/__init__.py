@@ -1,0 +1,1 @@
+"""Calls of our own, on every prefix: nobody else's wire has them."""

@@ -1,0 +1,8 @@
+SELECT blob, bytes, sha256 FROM files WHERE deleted_at IS NULL AND blob IS NOT NULL
+UNION
+SELECT input_blob, NULL, NULL FROM batches
+WHERE ended = 0 AND input_blob IS NOT NULL
+  AND input_blob NOT IN (SELECT blob FROM files WHERE deleted_at IS NULL AND blob IS NOT NULL)
+UNION
+SELECT parts.blob, parts.bytes, NULL FROM parts JOIN uploads ON uploads.id = parts.upload_id
+WHERE uploads.state = 'pending'

@@ -1,0 +1,2 @@
+INSERT INTO webhooks (id, project, name, url, event_kinds, secrets, created_at, updated_at)
+VALUES (:id, :project, :name, :url, :event_kinds, :secrets, :created_at, :updated_at)

@@ -1,0 +1,3 @@
+UPDATE webhooks
+SET name = :name, url = :url, event_kinds = :event_kinds, secrets = :secrets, updated_at = :updated_at
+WHERE project = :project AND id = :id AND deleted_at IS NULL

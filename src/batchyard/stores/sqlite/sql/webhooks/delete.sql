@@ -1,0 +1,1 @@
+UPDATE webhooks SET deleted_at = :at, secrets = '[]' WHERE project = :project AND id = :id AND deleted_at IS NULL

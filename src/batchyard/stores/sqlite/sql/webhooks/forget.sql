@@ -1,0 +1,1 @@
+DELETE FROM deliveries WHERE state <> 'pending' AND due_at < :before

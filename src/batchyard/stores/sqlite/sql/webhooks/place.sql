@@ -1,0 +1,1 @@
+SELECT created_at, position FROM webhooks WHERE project = :project AND id = :id
