@@ -1,6 +1,7 @@
 """The commands for batches, against our server in a process of its own and against one that is not ours."""
 
 import json
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -80,20 +81,23 @@ def test_the_same_submit_with_the_same_key_is_one_batch(cli: Cli) -> None:
         assert len(client.batches.list().data) == len(client.files.list(purpose="batch").data) == 1
 
 
-def test_a_batch_is_cancelled_and_what_is_left_asked_again(cli: Cli) -> None:
+def test_a_batch_is_looked_at_while_it_runs_watched_and_cancelled(cli: Cli) -> None:
     gate = Gate(2)
     cli.path("in.jsonl").write_bytes(requests(4))
     with (
         chatting(gate) as upstream,
-        serving(cli, "--upstream", upstream.url + "v1", "--model", "m", "--grace", "1") as (
-            _,
-            client,
-        ),
+        serving(cli, "--upstream", upstream.url + "v1", "--model", "m") as (_, client),
     ):
         id = user(cli, client).run("submit", "in.jsonl").stdout.decode().strip()
         gate.wait_for(4)
         early = cli.run("results", id, "-o", "out.jsonl")
         assert early.code == 1 and "has not ended" in early.stderr and not cli.path("out.jsonl").exists()
+        assert cli.run("results", id, "-o", "so-far", "--errors", "bad", "--partial").code == 0
+        assert {line["custom_id"] for line in read(cli, "so-far")} <= {"req-0", "req-1"} and read(cli, "bad") == []
+        with cli.start("watch", id) as watching:
+            watching.wait_for("in_progress: ")
+            watching.send(signal.SIGINT)
+            assert watching.finish().code == 130
         with cli.start("watch", id) as watching:
             watching.wait_for("in_progress: ")
             assert f"{id}  cancelling" in cli.run("cancel", "--all").stdout.decode()
@@ -101,6 +105,41 @@ def test_a_batch_is_cancelled_and_what_is_left_asked_again(cli: Cli) -> None:
             assert watching.finish().code in (0, 5)
         ended = document(cli.run("batches", id, "--json"))
         assert ended["status"] == "cancelled"
+
+
+def test_what_failed_is_asked_again(cli: Cli) -> None:
+    refused = set[str]()
+
+    def moody(exchange: Exchange) -> None:
+        """Refuses each text with a 7 once."""
+        if exchange.seen.method == "GET":
+            exchange.reply(200, b'{"object": "list", "data": [{"id": "m", "object": "model"}]}')
+            return
+        text = json.loads(exchange.seen.body)["messages"][0]["content"]
+        if "7" in text and text not in refused:
+            refused.add(text)
+            exchange.reply(400, b'{"error": {"message": "not today"}}')
+            return
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        exchange.reply(200, json.dumps({"id": "c", "object": "chat.completion", "choices": [choice]}).encode())
+
+    cli.path("in.jsonl").write_bytes(requests(20))
+    with (
+        scripted(moody) as upstream,
+        serving(cli, "--upstream", upstream.url + "v1", "--model", "m") as (_, client),
+    ):
+        done = user(cli, client).run("submit", "in.jsonl", "-o", "out", "--errors", "bad", "--json")
+        first = json.loads(done.stdout)
+        assert done.code == 3 and [line["custom_id"] for line in read(cli, "bad")] == ["req-7", "req-17"]
+        again = cli.run("retry", first["id"], "--metadata", "try=2").stdout.decode().strip()
+        second = document(cli.run("watch", again, "--json"))
+        assert (second["retry_of"], second["metadata"]) == (first["id"], {"try": "2"})
+        assert cli.run("results", again, "-o", "out2").code == 0
+        assert [line["custom_id"] for line in read(cli, "out2")] == ["req-7", "req-17"]
+
+
+def read(cli: Cli, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in cli.path(name).read_bytes().splitlines()]
 
 
 def test_lines_that_cannot_run_are_named_and_nothing_is_sent(cli: Cli) -> None:
@@ -133,6 +172,12 @@ def test_a_server_that_is_not_there_is_one_line(cli: Cli) -> None:
     assert done.code == 1 and "Is the server running" in done.stderr and done.stderr.count("\n") == 1
 
 
+ANSWERED = b"".join(
+    json.dumps({"custom_id": f"req-{number}", "response": {"status_code": status, "body": {}}}).encode() + b"\n"
+    for number, status in ((2, 200), (1, 429), (0, 200))
+)
+
+
 class Vendor:
     """A server that is not ours: no events, no idempotency, other words; its answer to a new batch is lost once."""
 
@@ -150,7 +195,8 @@ class Vendor:
                 ("POST", "/batches"): self._make,
                 ("GET", "/batches"): _says({"data": self.made[:1], "has_more": False}),
                 ("GET", "/batches/b-1"): self._show,
-                ("GET", "/files/file-out/content"): answers(200, b'{"custom_id": "req-0"}\n'),
+                ("GET", "/files/file-out/content"): answers(200, ANSWERED),
+                ("GET", "/files/file-in/content"): answers(200, requests(4)),
             }
             steps.get((method, path), answers(404, b'{"error": {"message": "Invalid URL"}}'))(exchange)
 
@@ -175,10 +221,14 @@ def test_any_server_will_do_and_a_lost_answer_makes_no_second_batch(cli: Cli) ->
         cli.environment |= {"OPENAI_BASE_URL": script.url + "openai/v1", "OPENAI_API_KEY": "sk"}
         done = cli.run("submit", "in.jsonl", "-o", "out.jsonl")
         assert done.code == 0, done.stderr
+        retried_at = len(script.seen)
         again = cli.run("retry", "b-1")
-    assert len(vendor.made) == 1 and vendor.made[0]["endpoint"] == CHAT
-    assert "crunching" in done.stderr and cli.path("out.jsonl").read_bytes() == b'{"custom_id": "req-0"}\n'
-    assert again.code == 1 and "Only Batchyard's servers" in again.stderr
+    assert len(vendor.made) == 2 and vendor.made[0]["endpoint"] == CHAT
+    assert "crunching" in done.stderr and cli.path("out.jsonl").read_bytes() == ANSWERED
+    assert again.code == 0 and again.stdout == b"b-1\n"
+    (sent,) = (seen for seen in script.seen[retried_at:] if seen.path.endswith("/files") and seen.method == "POST")
+    assert b"".join(requests(4).splitlines(keepends=True)[number] for number in (1, 3)) in sent.body
+    assert all(f'"req-{number}"'.encode() not in sent.body for number in (0, 2))
     assert all(seen.headers["authorization"] == "Bearer sk" for seen in script.seen)
 
 

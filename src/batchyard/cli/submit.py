@@ -118,7 +118,7 @@ def _submitted(api: "Api", wish: _Wish) -> remote.Object:
         finally:
             transfer.close()
     try:
-        return _made(api, file["id"], endpoint, wish)
+        return made(api, file["id"], endpoint, wish.window, wish.metadata, wish.key)
     except BaseException:
         remote.say(f"The file is on the server: {file['id']}.")
         raise
@@ -140,16 +140,18 @@ def _sent(api: "Api", path: str, wish: _Wish, transfer: Any) -> remote.Object:
     return send_file(api, path, name_of(wish.file), "batch", transfer.moved, wish.key)
 
 
-def _made(api: "Api", file_id: str, endpoint: str, wish: _Wish) -> remote.Object:
+def made(
+    api: "Api", file_id: str, endpoint: str, window: str, metadata: dict[str, str] | None, key: str
+) -> remote.Object:
     """The batch. Where the answer is lost, the batch of our file is looked for: no server need know of idempotency."""
 
     def made_before() -> remote.Object | None:
         found, _ = api.pages("/batches", 100)
         return next((batch for batch in found if batch.get("input_file_id") == file_id), None)
 
-    asked = {"input_file_id": file_id, "endpoint": endpoint, "completion_window": wish.window}
-    body = asked if wish.metadata is None else {**asked, "metadata": wish.metadata}
-    return api.call("POST", "/batches", body, headers={"Idempotency-Key": wish.key}, done_before=made_before)
+    asked = {"input_file_id": file_id, "endpoint": endpoint, "completion_window": window}
+    body = asked if metadata is None else {**asked, "metadata": metadata}
+    return api.call("POST", "/batches", body, headers={"Idempotency-Key": key}, done_before=made_before)
 
 
 def name_of(place: str) -> str:

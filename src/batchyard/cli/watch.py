@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from batchyard.cli.seen import End
     from batchyard.transport.api import Api
 
+TRIES = 30
+"""A server that was there is waited for, a quarter of an hour: it may be restarted while its batches wait."""
 LINE_SECONDS = 5.0
 WINDOW_SECONDS = 30.0
 
@@ -43,9 +45,12 @@ def watched(api: "Api", id: str, style: flags.Progress) -> "tuple[remote.Object,
     """Follow a batch with its progress on standard error; the batch at its end, and how it ended."""
     import time
 
+    from msgspec import structs
+
     from batchyard.cli.seen import end_of
     from batchyard.transport.following import follow
 
+    api.patience = structs.replace(api.patience, tries=TRIES)
     board = Board(sys.stderr, style)
     batch: remote.Object = {}
     try:
