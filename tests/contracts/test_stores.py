@@ -608,6 +608,13 @@ async def test_events_are_numbered_and_read_on_from_a_number(store: Store) -> No
     ]
 
 
+async def test_the_newest_event_of_all_projects_is_the_last(store: Store) -> None:
+    assert await store.events.last() == 0
+    await add_batch(store)
+    await add_batch(store, project=THEIRS)
+    assert await store.events.last() == (await store.events.after(0, 99))[-1][0]
+
+
 async def test_old_events_are_forgotten_and_their_numbers_stay_used(store: Store) -> None:
     old = await add_batch(store)
     kept = await add_batch(store, created_at=LATER)
@@ -750,13 +757,6 @@ async def test_ended_deliveries_are_forgotten_and_pending_ones_are_not(store: St
     assert await store.webhooks.forget(LATER) == 0
     assert await store.webhooks.forget(LATER + 1) == 1
     assert [each for each, _ in await store.webhooks.due(LATER, 2)] == [second]
-
-
-async def test_the_newest_event_of_all_projects_is_the_last(store: Store) -> None:
-    assert await store.events.last() == 0
-    await add_batch(store)
-    await add_batch(store, project=THEIRS)
-    assert await store.events.last() == (await store.events.after(0, 99))[-1][0]
 
 
 # Whatever comes

@@ -179,10 +179,10 @@ class _Simulation:
             asyncio.get_running_loop().call_later(stop_after, stop.set)
         async with asyncio.TaskGroup() as group:
             group.create_task(calendar.run(stop))
+            results = Results(store, blobs, self.clock, parts.underway.portion)
+            readers = [group.create_task(self._reader(each, results)) for each in self.asked]
             notify = Notify(store, self.clock, self.random, self._hear, NotifySettings())
             notifying = group.create_task(notify.run())
-            results = Results(store, blobs, self.clock, parts.underway.stretch)
-            readers = [group.create_task(self._reader(each, results)) for each in self.asked]
             people = [group.create_task(self._patient(each, files, batches, retries)) for each in self.asked]
             while not stop.is_set():
                 await asyncio.sleep(1)
@@ -290,12 +290,12 @@ class _Simulation:
                 continue
             data, after = self.read.get(asked.number, (b"", None))
             try:
-                part = await results.stretch(caller, self.ids[asked.number], after=after, limit=3, kind=kind)
+                part = await results.portion(caller, self.ids[asked.number], after=after, limit=3, kind=kind)
             except Unavailable:
                 if self.disk.was_cut:
                     raise PowerCut("what a `finally` met afterwards") from None
                 continue
-            self.read[asked.number] = data + part.stretch.data, str(part.stretch.watermark)
+            self.read[asked.number] = data + part.portion.data, str(part.portion.watermark)
             complete = part.complete
 
     # Checks

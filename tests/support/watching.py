@@ -1,4 +1,4 @@
-"""Reading what a server says of a batch while it runs: stretches of results, and events."""
+"""Reading what a server says of a batch while it runs: portions of results, and events."""
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -10,11 +10,11 @@ from openai import AsyncOpenAI
 
 from tests.support.serving import Live
 
-Pieces = tuple[bytes, dict[str, str]]
+Portions = tuple[bytes, dict[str, str]]
 
 
-async def stretch(client: AsyncOpenAI, id: str, after: str | None = None, **query: Any) -> Pieces:
-    """One stretch of results: its bytes, and what its headers say, without `x-batchyard-`."""
+async def portion(client: AsyncOpenAI, id: str, after: str | None = None, **query: Any) -> Portions:
+    """One portion of results: its bytes, and what its headers say, without `x-batchyard-`."""
     query |= {} if after is None else {"after": after}
     answer = await client.get(f"/batches/{id}/results", cast_to=httpx2.Response, options={"params": query})
     assert answer.headers["content-type"] == "application/jsonl"
@@ -24,12 +24,12 @@ async def stretch(client: AsyncOpenAI, id: str, after: str | None = None, **quer
     return answer.content, said
 
 
-async def rest(client: AsyncOpenAI, id: str, after: str | None = None, **query: Any) -> Pieces:
-    """All that can be had now, stretch after stretch."""
+async def rest(client: AsyncOpenAI, id: str, after: str | None = None, **query: Any) -> Portions:
+    """All that can be had now, portion after portion."""
     data, more = b"", "true"
     said: dict[str, str] = {}
     while more == "true":
-        content, said = await stretch(client, id, after, **query)
+        content, said = await portion(client, id, after, **query)
         data, after, more = data + content, said["watermark"], said["more"]
     return data, said
 

@@ -52,16 +52,6 @@ Grace = Annotated[
         envvar="BATCHYARD_GRACE",
     ),
 ]
-WebhookAllowPrivate = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--webhook-allow-private",
-        help="Host, address or network beside the public internet that webhooks may go to. May be given again.",
-        rich_help_panel=SERVER,
-        metavar="PLACE",
-        envvar="BATCHYARD_WEBHOOK_ALLOW_PRIVATE",
-    ),
-]
 Form = Annotated[
     LogFormat,
     typer.Option(
@@ -70,6 +60,16 @@ Form = Annotated[
         help="text, or json: one object per line, for programs that gather logs.",
         rich_help_panel=flags.REPORT,
         envvar="BATCHYARD_LOG_FORMAT",
+    ),
+]
+WebhookAllowPrivate = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--webhook-allow-private",
+        help="Host, address or network beside the public internet that webhooks may go to. May be given again.",
+        rich_help_panel=SERVER,
+        metavar="PLACE",
+        envvar="BATCHYARD_WEBHOOK_ALLOW_PRIVATE",
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""Results of a batch while it runs: a stretch of them, and how far a reader has come."""
+"""Results of a batch while it runs: a portion of them, and how far a reader has come."""
 
 import re
 from enum import StrEnum
@@ -52,7 +52,7 @@ class Watermark(Struct, frozen=True):
         return cls(kind, *(int(number) for number in found.groups()[1:]))
 
 
-class Stretch(Struct, frozen=True):
+class Portion(Struct, frozen=True):
     """Some whole lines, and where to go on. `more` says that asking again at once brings more."""
 
     data: bytes

@@ -1,7 +1,7 @@
 """Which batches walk now, and the results that they have so far, for people who look while they do.
 
-What is durable is read beside the walk: with handles of its own, on another thread, no further than one stretch at a
-time. The walk does not notice. A walk that ends while somebody reads takes its folder away; then there is no stretch,
+What is durable is read beside the walk: with handles of its own, on another thread, no further than one portion at a
+time. The walk does not notice. A walk that ends while somebody reads takes its folder away; then there is no portion,
 and whoever asked looks at the batch again.
 """
 
@@ -18,7 +18,7 @@ from batchyard.dialect import LineDialect
 from batchyard.disk import Disk
 from batchyard.domain.batch import BatchId
 from batchyard.domain.errors import NotFound, Unavailable
-from batchyard.domain.partial import Stretch, Watermark
+from batchyard.domain.partial import Portion, Watermark
 from batchyard.domain.result import Outcome
 from batchyard.journal import Journal, Reading
 from batchyard.offload import Offload
@@ -27,11 +27,11 @@ from batchyard.pipeline.lines import Reader
 from batchyard.pipeline.plan import Entry, Plan
 from batchyard.pipeline.tally import Tally
 
-PIECE_BYTES: Final = 2 << 20
-"""A stretch ends with the line that reaches this."""
+PORTION_BYTES: Final = 2 << 20
+"""A portion ends with the line that reaches this."""
 
 LOOKED_AT: Final = 50_000
-"""How many lines are looked at for one stretch, wanted or not: nobody keeps the thread for long."""
+"""How many lines are looked at for one portion, wanted or not: nobody keeps the thread for long."""
 
 
 class Walking(Struct, frozen=True):
@@ -71,7 +71,7 @@ class Underway:
         finally:
             del self.asking[id]
 
-    async def stretch(self, id: BatchId, since: Watermark, limit: int) -> Stretch | None:
+    async def portion(self, id: BatchId, since: Watermark, limit: int) -> Portion | None:
         """What comes after a watermark, at most `limit` lines; None where the batch does not walk (any more).
 
         Raises Unavailable where the disk cannot serve.
@@ -80,14 +80,14 @@ class Underway:
         if walking is None:
             return None
         try:
-            return await self._offload(partial(_stretch, self._disk, walking, walking.journal.reading(), since, limit))
+            return await self._offload(partial(_portion, self._disk, walking, walking.journal.reading(), since, limit))
         except (FileNotFoundError, NotFound):
             return None
         except OSError as error:
             raise Unavailable(f"The results so far cannot be read: {error.strerror or error}.") from error
 
 
-def _stretch(disk: Disk, walking: Walking, reading: Reading, since: Watermark, limit: int) -> Stretch:
+def _portion(disk: Disk, walking: Walking, reading: Reading, since: Watermark, limit: int) -> Portion:
     with ExitStack() as stack:
         stack.callback(reading.close)
         plan = Plan.open(disk, f"{walking.folder}/{PLAN}")
@@ -96,11 +96,11 @@ def _stretch(disk: Disk, walking: Walking, reading: Reading, since: Watermark, l
         if plan.followers:
             lines = Reader(disk, walking.input_path)
             stack.callback(lines.close)
-        return _Cutting(plan, lines, reading, walking.dialect, since, limit).stretch()
+        return _Cutting(plan, lines, reading, walking.dialect, since, limit).portion()
 
 
 class _Cutting:
-    """One stretch on its way: line after line of the plan, up to the first without a result."""
+    """One portion on its way: line after line of the plan, up to the first without a result."""
 
     def __init__(
         self, plan: Plan, lines: Reader | None, reading: Reading, dialect: LineDialect, since: Watermark, limit: int
@@ -115,7 +115,7 @@ class _Cutting:
         self._written: list[bytes] = []
         self._output_bytes = self._error_bytes = 0
 
-    def stretch(self) -> Stretch:
+    def portion(self) -> Portion:
         reached, more = self._since.lines, False
         for place, entry in self._places(reached):
             source = self._source(place, entry)
@@ -128,11 +128,11 @@ class _Cutting:
             reached = place + 1
         since, data = self._since, b"".join(self._written)
         output_bytes, error_bytes = since.output_bytes + self._output_bytes, since.error_bytes + self._error_bytes
-        return Stretch(data, len(self._written), Watermark(since.kind, reached, output_bytes, error_bytes), more)
+        return Portion(data, len(self._written), Watermark(since.kind, reached, output_bytes, error_bytes), more)
 
     @property
     def _full(self) -> bool:
-        return len(self._written) >= self._limit or self._output_bytes + self._error_bytes >= PIECE_BYTES
+        return len(self._written) >= self._limit or self._output_bytes + self._error_bytes >= PORTION_BYTES
 
     def _places(self, start: int) -> Iterator[tuple[int, Entry | None]]:
         """Places, with their entries only where some line takes another's answer."""

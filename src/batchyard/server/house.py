@@ -37,9 +37,9 @@ class House:
     uploads: Uploads
     batches: Batches
     retries: Retries
-    webhooks: Webhooks
     results: Results
     feed: Feed
+    webhooks: Webhooks
     models: Models
     interactive: Interactive
     metrics: Metrics

@@ -1,6 +1,6 @@
-"""Results of a batch before it has ended, and after: stretches that a caller appends one to another.
+"""Results of a batch before it has ended, and after: portions that a caller appends one to another.
 
-While a batch walks, stretches come from its journal; once it has ended, from its result files. A watermark holds for
+While a batch walks, portions come from its journal; once it has ended, from its result files. A watermark holds for
 both, because the lines have the same order and the same bytes.
 """
 
@@ -16,7 +16,7 @@ from batchyard.domain.access import Action, Caller, ProjectId
 from batchyard.domain.batch import Batch, BatchId
 from batchyard.domain.errors import NotFound
 from batchyard.domain.file import File, FileId
-from batchyard.domain.partial import Kind, Stretch, Watermark, bad_watermark
+from batchyard.domain.partial import Kind, Portion, Watermark, bad_watermark
 from batchyard.service import checks
 from batchyard.service.access import require
 from batchyard.service.batches import found
@@ -24,17 +24,17 @@ from batchyard.store import Store
 
 LIMIT: Final = 10_000
 DEFAULT_LIMIT: Final = 1000
-PIECE_BYTES: Final = 2 << 20
+PORTION_BYTES: Final = 2 << 20
 
-Underway: TypeAlias = Callable[[BatchId, Watermark, int], Awaitable[Stretch | None]]
-"""A stretch of a batch that walks: what comes after a watermark, at most so many lines. None where it does not walk."""
+Underway: TypeAlias = Callable[[BatchId, Watermark, int], Awaitable[Portion | None]]
+"""A portion of a batch that walks: what comes after a watermark, at most so many lines. None where it does not walk."""
 
 
 class Partial(Struct, frozen=True):
-    """A stretch, and the batch that it is of. `complete` says that nothing will follow it."""
+    """A portion, and the batch that it is of. `complete` says that nothing will follow it."""
 
     batch: Batch
-    stretch: Stretch
+    portion: Portion
     complete: bool
 
 
@@ -47,7 +47,7 @@ class Results:
         self._clock = clock
         self._underway = underway
 
-    async def stretch(
+    async def portion(
         self, caller: Caller, id: str, *, after: str | None = None, limit: int | None = None, kind: str | None = None
     ) -> Partial:
         """The results after a watermark.
@@ -60,11 +60,11 @@ class Results:
         since = Watermark.read(after, wanted)
         most = checks.in_range(DEFAULT_LIMIT if limit is None else limit, 1, LIMIT, "limit")
         while not (batch := await found(self._store, caller.project, id)).state.terminal:
-            stretch = await self._underway(batch.id, since, most)
-            if stretch is not None:
-                return Partial(batch, stretch, complete=False)
+            portion = await self._underway(batch.id, since, most)
+            if portion is not None:
+                return Partial(batch, portion, complete=False)
             if not (await found(self._store, caller.project, id)).state.terminal:
-                return Partial(batch, Stretch(b"", 0, since, more=False), complete=False)  # it waits for its turn
+                return Partial(batch, Portion(b"", 0, since, more=False), complete=False)  # it waits for its turn
         return await self._from_files(batch, since, most)
 
     async def _from_files(self, batch: Batch, since: Watermark, limit: int) -> Partial:
@@ -80,7 +80,7 @@ class Results:
             since.kind, since.lines + lines, since.output_bytes + len(good), since.error_bytes + len(bad)
         )
         complete = reached.output_bytes == output_end and reached.error_bytes == errors_end
-        return Partial(batch, Stretch(data, lines, reached, more=not complete), complete)
+        return Partial(batch, Portion(data, lines, reached, more=not complete), complete)
 
     async def _rest(self, batch: Batch, id: FileId | None, start: int, wanted: bool) -> tuple[File | None, int]:
         """A result file and where it ends; none, ending where the caller is, where there is nothing to read."""
@@ -97,7 +97,7 @@ class Results:
         return file
 
     async def _lines(self, file: File | None, start: int, end: int, limit: int) -> bytes:
-        """Whole lines of a file, from `start` on: at most `limit`, and no more than a stretch holds but one."""
+        """Whole lines of a file, from `start` on: at most `limit`, and no more than a portion holds but one."""
         if file is None or start == end:
             return b""
         data, newlines, from_ = bytearray(), 0, max(start - 1, 0)  # with the end of the line before
@@ -107,7 +107,7 @@ class Results:
                     raise bad_watermark()
                 data += chunk
                 newlines += chunk.count(b"\n")
-                if newlines > limit or (len(data) > PIECE_BYTES and newlines > start - from_):
+                if newlines > limit or (len(data) > PORTION_BYTES and newlines > start - from_):
                     break
         return bytes(_cut(data[start - from_ :], limit))
 
@@ -117,7 +117,7 @@ def _cut(data: bytearray, limit: int) -> bytearray:
     end = 0
     for _ in range(limit):
         at = data.find(b"\n", end)
-        if at < 0 or (end and at >= PIECE_BYTES):
+        if at < 0 or (end and at >= PORTION_BYTES):
             break
         end = at + 1
     return data[:end]

@@ -128,9 +128,9 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         uploads=uploads,
         batches=Batches(noticed, clock, ids, settings.quota_of, settings.batch_rules),
         retries=Retries(noticed, clock, ids, settings.quota_of, settings.batch_rules),
-        webhooks=Webhooks(store, clock, ids, courier.check, courier.carry, settings.webhooks.rules),
-        results=Results(store, ground.blobs, clock, underway.stretch),
+        results=Results(store, ground.blobs, clock, underway.portion),
         feed=feed,
+        webhooks=Webhooks(store, clock, ids, courier.check, courier.carry, settings.webhooks.rules),
         models=models,
         interactive=Interactive(metrics, timeout_seconds=settings.dispatch.request_timeout_seconds),
         metrics=metrics,
@@ -146,7 +146,7 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         engines=engines,
         calendar=calendar,
         tidy=lambda: tidy(parts, ground.blob_steps),
-        duties=(notify.run, feed.run, lambda: measures.begin(store)),
+        duties=(feed.run, lambda: measures.begin(store), notify.run),
     )
 
 

@@ -161,3 +161,17 @@ async def test_what_nobody_listens_to_is_not_rendered() -> None:
         async with asyncio.timeout(0.05):
             await feed.run()
     await house.store.close()
+
+
+async def test_what_a_listener_began_with_is_not_told_again() -> None:
+    house = await open_house()
+    feed = Feed(house.store, house.clock, rendered)
+    async with feed.listening(US, None, None) as early:  # from here on things are told
+        batch = await add(house, feed)
+        async with feed.listening(US, batch.id, None) as late, asyncio.TaskGroup() as group:
+            duty = group.create_task(feed.run())
+            assert [told.kind for told in (*late.first, *await heard(early, 1))] == ["batch.validating"] * 2
+            await move(house, feed, batch, BatchState.IN_PROGRESS)
+            assert [told.kind for told in await heard(late, 1)] == ["batch.in_progress"]
+            duty.cancel()
+    await house.store.close()

@@ -5,7 +5,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Reply, Usage
 from tests.support.serving import MODEL, Live, live
-from tests.support.watching import stretch
+from tests.support.watching import portion
 from tests.wire.openai.test_walks import WALKS, Gate, a_line, create, ended, jsonl, until
 
 Samples = dict[tuple[str, ...], float]
@@ -73,6 +73,6 @@ async def test_no_label_names_a_batch_or_a_project() -> None:
     async with live(walks=WALKS) as server, server.client() as client:
         batch = await create(client, jsonl(a_line("a")))
         await ended(client, batch.id)
-        await stretch(client, batch.id)
+        await portion(client, batch.id)
         _, _, page = await server.call("GET", "/metrics")
         assert batch.id.encode() not in page and b"proj_" not in page

@@ -10,7 +10,7 @@ from openai import AsyncOpenAI, BadRequestError, NotFoundError, PermissionDenied
 from batchyard.domain.access import Role
 from batchyard.pipeline import underway
 from tests.support.serving import live
-from tests.support.watching import rest, stretch
+from tests.support.watching import portion, rest
 from tests.wire.openai.test_walks import WALKS, Gate, a_line, create, ended, jsonl, until
 
 
@@ -27,7 +27,7 @@ async def appended(client: AsyncOpenAI, id: str, **query: Any) -> bytes:
     data, after, complete = b"", None, "false"
     async with asyncio.timeout(30):
         while complete != "true":
-            more, said = await stretch(client, id, after, **query)
+            more, said = await portion(client, id, after, **query)
             data, after, complete = data + more, said["watermark"], said["complete"]
             await asyncio.sleep(0)
     return data
@@ -55,7 +55,7 @@ async def test_results_can_be_had_up_to_the_first_line_without_one() -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 3, 1000])
-async def test_pieces_appended_while_a_batch_runs_are_its_files(limit: int) -> None:
+async def test_portions_appended_while_a_batch_runs_are_its_files(limit: int) -> None:
     texts = ["bad" if n % 5 == 0 else f"text {n % 7}" for n in range(60)]
     lines = [a_line(f"l{n}", text, temperature=0) for n, text in enumerate(texts)]  # most of them repeat others
     async with live(walks=WALKS, script=Gate()) as server, server.client() as client:
@@ -92,17 +92,17 @@ async def test_a_watermark_of_a_running_batch_holds_after_its_end() -> None:
             assert data + (await rest(client, batch.id, said["watermark"], kind=kind))[0] == await content(client, file)
 
 
-async def test_a_piece_ends_after_the_line_that_fills_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(underway, "PIECE_BYTES", 1000)
+async def test_a_portion_ends_after_the_line_that_fills_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(underway, "PORTION_BYTES", 1000)
     monkeypatch.setattr(underway, "LOOKED_AT", 7)
     gate = Gate()
     lines = [*(a_line(f"l{n}", "x" * 300) for n in range(10)), a_line("last", "slow")]
     async with live(script=gate, walks=WALKS) as server, server.client() as client:
         batch = await create(client, jsonl(*lines))
         await until(client, batch.id, lambda it: bool(it.request_counts and it.request_counts.completed == 10))
-        data, said = await stretch(client, batch.id)
+        data, said = await portion(client, batch.id)
         assert 0 < data.count(b"\n") < 7 and said["more"] == "true"
-        empty, said = await stretch(client, batch.id, kind="errors")
+        empty, said = await portion(client, batch.id, kind="errors")
         assert (empty, said["more"]) == (b"", "true")  # it was looked at some lines only
         assert len(ids((await rest(client, batch.id))[0])) == 10
         gate.open.set()
@@ -112,12 +112,12 @@ async def test_a_piece_ends_after_the_line_that_fills_it(monkeypatch: pytest.Mon
 async def test_a_batch_that_waits_has_no_results_yet_and_a_failed_one_never() -> None:
     async with live() as server, server.client() as client:
         waiting = await create(client, jsonl(a_line("a")))
-        data, said = await stretch(client, waiting.id)
+        data, said = await portion(client, waiting.id)
         assert (data, said["more"], said["complete"]) == (b"", "false", "false")
     async with live(walks=WALKS) as server, server.client() as client:
         failed = await create(client, jsonl(a_line("a", url="/v1/embeddings")))
         await ended(client, failed.id)
-        data, said = await stretch(client, failed.id)
+        data, said = await portion(client, failed.id)
         assert (data, said["more"], said["complete"]) == (b"", "false", "true")
 
 
@@ -149,7 +149,7 @@ async def test_what_cannot_be_asked_is_refused(query: dict[str, Any], param: str
         batch = await create(client, jsonl(a_line("a")))
         await ended(client, batch.id)
         with pytest.raises(BadRequestError) as refused:
-            await stretch(client, batch.id, **query)
+            await portion(client, batch.id, **query)
         assert refused.value.param == param
 
 
@@ -160,8 +160,8 @@ async def test_result_files_that_were_deleted_are_gone() -> None:
         assert done.output_file_id
         await client.files.delete(done.output_file_id)
         with pytest.raises(NotFoundError, match=done.output_file_id):
-            await stretch(client, batch.id)
-        assert (await stretch(client, batch.id, kind="errors"))[1]["complete"] == "true"
+            await portion(client, batch.id)
+        assert (await portion(client, batch.id, kind="errors"))[1]["complete"] == "true"
 
 
 async def test_a_viewer_sees_results_and_a_stranger_does_not() -> None:
@@ -169,13 +169,13 @@ async def test_a_viewer_sees_results_and_a_stranger_does_not() -> None:
         batch = await create(client, jsonl(a_line("a")))
         await ended(client, batch.id)
         async with server.client(key=await server.key(Role.VIEWER)) as viewer:
-            assert ids((await stretch(viewer, batch.id))[0]) == ["a"]
+            assert ids((await portion(viewer, batch.id))[0]) == ["a"]
         async with server.client(key=await server.key(Role.DATASETS_EDITOR)) as editor:
             with pytest.raises(PermissionDeniedError):
-                await stretch(editor, batch.id)
+                await portion(editor, batch.id)
         async with server.client(key=await server.key(Role.ADMIN, project="other")) as stranger:
             with pytest.raises(NotFoundError) as theirs:
-                await stretch(stranger, batch.id)
+                await portion(stranger, batch.id)
             with pytest.raises(NotFoundError) as nobodys:
-                await stretch(stranger, "batch_no")
+                await portion(stranger, "batch_no")
         assert theirs.value.message.replace(batch.id, "batch_no") == nobodys.value.message

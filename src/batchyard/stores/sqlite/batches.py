@@ -83,12 +83,12 @@ class SqliteEvents:
             rows = await self._database.read(lambda t: t.rows("events/after_in", **where))
         return [(row["number"], msgspec.convert(row, Event)) for row in rows]
 
-    async def forget(self, before: int) -> int:
-        return await self._database.write(lambda t: t.run("events/forget", before=before))
-
     async def last(self) -> int:
         row = await self._database.read(lambda t: t.row("events/last"))
         return row["number"] if row else 0
+
+    async def forget(self, before: int) -> int:
+        return await self._database.write(lambda t: t.run("events/forget", before=before))
 
 
 def _add_once(t: Transaction, batch: Batch, event: Event, quota: Quota, once: Once | None) -> Batch:

@@ -1,4 +1,4 @@
-"""`/v1/batches/{id}/results`: results of a batch that has not ended yet, stretch by stretch."""
+"""`/v1/batches/{id}/results`: results of a batch that has not ended yet, portion by portion."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,26 +12,26 @@ JSONL = "application/jsonl"
 
 
 async def get_results(request: Request) -> Response:
-    """The next results. A whole stretch or an error: whoever appends stretches never has half a line."""
+    """The next results. A whole portion or an error: whoever appends portions never has half a line."""
     caller = await caller_of(request)
     query = request.query_params
-    partial = await house_of(request).results.stretch(
+    partial = await house_of(request).results.portion(
         caller,
         request.path_params["id"],
         after=query.get("after"),
         limit=limit_of(query),
         kind=query.get("kind"),
     )
-    stretch = partial.stretch
+    portion = partial.portion
     headers = {
         "cache-control": "private, no-store",
-        "x-batchyard-watermark": str(stretch.watermark),
-        "x-batchyard-lines": str(stretch.lines),
+        "x-batchyard-watermark": str(portion.watermark),
+        "x-batchyard-lines": str(portion.lines),
         "x-batchyard-lines-total": str(partial.batch.counts.total),
-        "x-batchyard-more": _word(stretch.more),
+        "x-batchyard-more": _word(portion.more),
         "x-batchyard-complete": _word(partial.complete),
     }
-    return Response(stretch.data, headers=headers, media_type=JSONL)
+    return Response(portion.data, headers=headers, media_type=JSONL)
 
 
 def _word(yes: bool) -> str:
