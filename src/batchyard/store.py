@@ -1,7 +1,8 @@
 """The contract of a store: where facts live.
 
 Each call is one transaction: it happened wholly or not at all, and once it returned it survives a power cut. Calls may
-come from any number of callers at once; each sees the calls before it. A call that names a project touches nothing of
+come from any number of callers at once; each sees the calls before it. Writes that are begun one after another, without
+waiting for each, are carried out in that order. A call that names a project touches nothing of
 any other: an id of another project is an unknown id. All times are whole seconds since 1970; `at` is the caller's now.
 
 Every call raises Unavailable where the database cannot serve (locked for too long, full, broken).

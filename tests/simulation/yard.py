@@ -218,8 +218,8 @@ class _Simulation:
         models.add(Model("m", sharing.front(), abilities))
         yard = Yard(
             store=store, blobs=blobs, disk=self.disk, clock=self.clock, ids=ids, random=self.random, models=models,
-            engines=engines, quota_of=self._quota_of, folder=RUNS,
-            underway=Underway(self.disk, InlineOffload(self.random, 0.002)),
+            engines=engines, quota_of=self._quota_of, folder=RUNS, steps=InlineOffload(self.random, 0.002),
+            underway=Underway(InlineOffload(self.random, 0.002)),
             dispatch=DispatchSettings(request_timeout_seconds=5, retries=50, engine_down_seconds=6),
         )  # fmt: skip
         return batch_parts(yard)

@@ -18,6 +18,7 @@ from batchyard.disks.local import LocalDisk
 from batchyard.domain.access import HOME, Caller, Quota, Role
 from batchyard.engine import Abilities
 from batchyard.engines import echo
+from batchyard.offload import Lanes
 from batchyard.pipeline.calendar import CalendarSettings
 from batchyard.pipeline.share import Sharing
 from batchyard.server.app import build_app
@@ -153,8 +154,9 @@ async def live(**options: Any) -> AsyncGenerator[Live]:
         folder = stack.enter_context(TemporaryDirectory(prefix="batchyard-test-"))
         store = await sqlite.open(sqlite.Config(path=":memory:"), inline)
         stack.push_async_callback(store.close)
-        made = Options(**options)
-        rooms = await _rooms(made, store, folder)
+        made, lanes = Options(**options), Lanes(2)
+        stack.callback(lanes.close)
+        rooms = await _rooms(made, store, folder, lanes)
         house = rooms.house
         first = await house.access.first_admin_key()
         assert first is not None
@@ -170,11 +172,11 @@ async def live(**options: Any) -> AsyncGenerator[Live]:
         yield server
 
 
-async def _rooms(options: Options, store: sqlite.SqliteStore, folder: str) -> Rooms:
+async def _rooms(options: Options, store: sqlite.SqliteStore, folder: str, lanes: Lanes) -> Rooms:
     blobs = await local.open(local.Config(folder=f"{folder}/blobs"), LocalDisk(), inline)
     ground = Ground(
-        store=store, blobs=blobs, disk=LocalDisk(), blob_steps=inline, clock=options.clock, random=Random(7),
-        folder=folder,
+        store=store, blobs=blobs, disk=LocalDisk(), blob_steps=inline, lanes=lanes, clock=options.clock,
+        random=Random(7), folder=folder,
     )  # fmt: skip
     rooms = build_rooms(ground, _settings(options))
     await rooms.tidy()

@@ -12,7 +12,7 @@ from msgspec import Struct
 from batchyard.blob import Kept
 from batchyard.disk import Disk, Handle
 from batchyard.domain.errors import NotFound, Unavailable
-from batchyard.offload import Offload
+from batchyard.offload import Offload, Together, Wish
 
 T = TypeVar("T")
 
@@ -39,6 +39,7 @@ class LocalBlobs:
         self._offload = offload
         self._folder = folder
         self._begun = 0
+        self._names: Together[tuple[str, str]] = Together(offload, self._keep_all)
 
     async def create(self, key: str, *, md5: bool = False) -> "LocalWriter":
         path = self.path(key)
@@ -49,6 +50,13 @@ class LocalBlobs:
 
     async def adopt(self, key: str, path: str) -> Kept:
         new = self.path(key)
+        kept = await self._run(lambda: _read_small(self._disk, path))
+        if kept is None:
+            kept = await self._read_big(path)
+        await self._names((path, new))
+        return kept
+
+    async def _read_big(self, path: str) -> Kept:
         handle = await self._run(lambda: self._disk.open(path))
         sha256, size = hashlib.sha256(), 0
         try:
@@ -57,7 +65,6 @@ class LocalBlobs:
             await self._run(handle.sync)
         finally:
             await self._run(handle.close)
-        await self._run(lambda: self.keep(path, new))
         return Kept(size, sha256.hexdigest())
 
     async def size(self, key: str) -> int:
@@ -94,6 +101,16 @@ class LocalBlobs:
         """Give a finished file its name, and make the name safe."""
         self._disk.rename(new, path)
         self._disk.sync_folder(path.rpartition("/")[0])
+
+    def _keep_all(self, wishes: Sequence[Wish[tuple[str, str]]]) -> None:
+        """Give several finished files their names, and make the names safe together."""
+        for wish in wishes:
+            try:
+                self._disk.rename(*wish.what)
+            except OSError as error:
+                wish.error = _told_as(error)
+        for folder in {wish.what[1].rpartition("/")[0]: None for wish in wishes}:
+            _told(partial(self._disk.sync_folder, folder))
 
     def forget(self, new: str) -> None:
         self._disk.remove(new)
@@ -196,6 +213,19 @@ def _prepare(disk: Disk, folder: str) -> None:
     disk.sync_folder(folder.rpartition("/")[0] or "/")
 
 
+def _read_small(disk: Disk, path: str) -> Kept | None:
+    """Make a file safe and hash it, in one step; None where it takes several."""
+    handle = disk.open(path)
+    try:
+        content = handle.read_at(0, _READ_BYTES)
+        if len(content) == _READ_BYTES:
+            return None
+        handle.sync()
+    finally:
+        handle.close()
+    return Kept(len(content), hashlib.sha256(content).hexdigest())
+
+
 def _fed(handle: Handle, start: int, update: Callable[[bytes], None]) -> int:
     """Feed a hash the next bytes; how many."""
     chunk = handle.read_at(start, _READ_BYTES)
@@ -207,10 +237,12 @@ def _told(step: Callable[[], T]) -> T:
     """Run a blocking step; the disk's errors become ours."""
     try:
         return step()
-    except FileNotFoundError as error:
-        raise NotFound("There are no such bytes.") from error
     except OSError as error:
-        raise _unavailable(error) from error
+        raise _told_as(error) from error
+
+
+def _told_as(error: OSError) -> NotFound | Unavailable:
+    return NotFound("There are no such bytes.") if isinstance(error, FileNotFoundError) else _unavailable(error)
 
 
 def _unavailable(error: OSError) -> Unavailable:

@@ -18,6 +18,17 @@ HELD_BYTES = 64 << 20
 WAITING_LINES = 1024
 
 
+class Held:
+    """Bytes of bodies in memory, of one backlog or of several together. Each may hold one whatever the others do."""
+
+    def __init__(self, most: int = HELD_BYTES) -> None:
+        self.bytes = 0
+        self._most = most
+
+    def fits(self, size: int) -> bool:
+        return self.bytes + size <= self._most
+
+
 class Carried(Struct):
     """A line on its way: its request, what it has been through, how often it was sent."""
 
@@ -30,7 +41,7 @@ class Carried(Struct):
 class Backlog:
     """Hands out lines. Times are the event loop's."""
 
-    def __init__(self, requests: Iterator[Request], *, held_bytes: int = HELD_BYTES) -> None:
+    def __init__(self, requests: Iterator[Request], held: Held | None = None) -> None:
         self._requests = requests
         self._next: Request | None = None
         self._waiting: list[tuple[float, int, Carried]] = []
@@ -38,8 +49,8 @@ class Backlog:
         self._suspects: deque[Carried] = deque()
         self._out = 0  # lines handed out and not come back
         self._lonely = False  # what is out is a suspect
-        self._held = 0
-        self._held_bytes = held_bytes
+        self._own = 0
+        self._held = held or Held()
 
     @property
     def empty(self) -> bool:
@@ -64,7 +75,7 @@ class Backlog:
     def done(self, line: Carried) -> None:
         """The line has its result."""
         self._come_back()
-        self._held -= len(line.request.body)
+        self._hold(-len(line.request.body))
 
     def next_due(self) -> float | None:
         """When the next waiting line may be sent; None where none waits."""
@@ -94,11 +105,19 @@ class Backlog:
         if request is None:
             return None
         size = len(request.body)
-        if self._held and self._held + size > self._held_bytes:
+        if self._own and not self._held.fits(size):
             return None
         self._next = None
-        self._held += size
+        self._hold(size)
         return Carried(request)
+
+    def close(self) -> None:
+        """Nothing more will be handed out or come back."""
+        self._hold(-self._own)
+
+    def _hold(self, more: int) -> None:
+        self._own += more
+        self._held.bytes += more
 
     def _peek(self) -> Request | None:
         if self._next is None:

@@ -14,7 +14,7 @@ its owner, has an error line written for everything that did not run, and is fin
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from random import Random
 
 from msgspec import Struct, structs
@@ -33,9 +33,11 @@ from batchyard.journal import Journal
 from batchyard.offload import Offload
 from batchyard.pipeline import folder as folders
 from batchyard.pipeline import refuse, rest
+from batchyard.pipeline.aside import Aside
+from batchyard.pipeline.backlog import Held
 from batchyard.pipeline.dispatch import dispatch
 from batchyard.pipeline.finalize import Written, finalize
-from batchyard.pipeline.folder import PLAN, Opened
+from batchyard.pipeline.folder import JOURNAL, PLAN, Folders, Opened
 from batchyard.pipeline.gather import gather
 from batchyard.pipeline.leash import REASONS, Leash
 from batchyard.pipeline.publish import Publisher, ResultFiles
@@ -49,6 +51,9 @@ from batchyard.pipeline.watch import Watch
 from batchyard.store import Store
 from batchyard.telemetry import traces
 
+SMALL_BYTES = 256 << 10
+"""An input of up to so many bytes is small: its plan is made again after a crash rather than kept on the disk, and
+nothing about it is heavy."""
 OUTPUT = "output.jsonl"
 ERRORS = "errors.jsonl"
 
@@ -60,19 +65,20 @@ def ignore(*_: object) -> None:
 class BatchParts(Struct, frozen=True, kw_only=True):
     """What batches are walked with.
 
-    `folder` holds a run folder for each batch. `journal` opens the one in a folder, for a number of lines, with the
-    walk's own offload. `dialect` holds lines to their batch's endpoint and models. `model_of` says what a model that
-    lines may name is called, `engine_of` who answers for it (raises Unavailable where nobody does now). `input_of` is
-    where the bytes of a blob lie. `heavy` bounds how many walks read or write whole files at once. `underway` shows
-    the results so far to whoever looks. `moved` hears of every state that a walk brings a batch to, `counted` of new
-    counts: the batch before and after; both are durable by then. `retried` hears how many requests of a model were
-    asked again.
+    `folder` holds a run folder for each batch, which `folders` makes. `journal` opens the one in a folder, for a number
+    of lines, with the walk's own offload. `dialect` holds lines to their batch's endpoint and models. `model_of` says
+    what a model that lines may name is called, `engine_of` who answers for it (raises Unavailable where nobody does
+    now). `input_of` is where the bytes of a blob lie. `heavy` bounds how many walks read or write whole big files at
+    once, `held` what all of them hold in memory. `underway` shows the results so far to whoever looks. `moved` hears of
+    every state that a walk brings a batch to, `counted` of new counts: the batch before and after; both are durable by
+    then. `retried` hears how many requests of a model were asked again.
     """
 
     store: Store
     disk: Disk
     clock: Clock
     folder: str
+    folders: Folders
     publisher: Publisher
     journal: Callable[[Offload, str, int], Awaitable[Journal]]
     dialect: Callable[[Batch], LineDialect]
@@ -83,6 +89,7 @@ class BatchParts(Struct, frozen=True, kw_only=True):
     new_event_id: Callable[[], EventId]
     random: Random
     heavy: asyncio.Semaphore
+    held: Held
     underway: Underway
     moved: Callable[[Batch], None] = ignore
     counted: Callable[[Batch, Batch], None] = ignore
@@ -126,12 +133,14 @@ class _BatchWalk:
         self._parts = parts
         self._offload = offload
         self._leash = leash
-        self._dialect = parts.dialect(batch)
-        self._folder = f"{parts.folder}/{batch.id}"
+        self._disk: Disk = parts.disk
+        self._small = False
+        self._folder = self._journal_folder = f"{parts.folder}/{batch.id}"
         self._model: str | None = batch.model
 
     async def run(self) -> None:
         await self._look()
+        self._dialect = self._parts.dialect(self._batch)
         if not self._batch.state.terminal and await self._plan():
             async with self._opened() as run:
                 with self._parts.underway.shown(self._batch.id, self._walking(run)):
@@ -143,17 +152,17 @@ class _BatchWalk:
 
     async def _plan(self) -> bool:
         """Bring the batch to where it has a plan; False where it ended instead."""
-        if self._batch.in_progress_at is not None and await self._offload(self._has_plan):
+        has_plan = await self._offload(self._look_at_the_disk)
+        if self._batch.in_progress_at is not None and has_plan:
             return True
         try:
             with traces.span("batch.validate"):
                 verdict = await self._validate()
         except Refused as refused:
             return await self._refuse(refused)
-        self._model = self._parts.model_of(next(iter(verdict.by_model)))
-        await self._count_lines(verdict)
-        if self._batch.state is BatchState.VALIDATING:
-            await self._move(BatchState.IN_PROGRESS)  # lost to a cancel: then that goes on with the plan
+        if self._model is None:
+            self._model = self._parts.model_of(next(iter(verdict.by_model)))
+        await self._begin(verdict)
         return True
 
     async def _validate(self) -> Verdict:
@@ -165,13 +174,14 @@ class _BatchWalk:
         def on_progress(_: int, lines: int) -> None:
             if self._leash.halted:
                 raise Stopped
-            refuse.too_many(lines, most)
+            if self._batch.in_progress_at is None:  # else it was let in when more were allowed
+                refuse.too_many(lines, most)
 
-        async with parts.heavy:
-            await self._offload(lambda: folders.make_folder(parts.disk, self._folder))
+        await parts.folders.make(self._batch.id)
+        async with self._heavy():
             verdict = await self._offload(
                 lambda: validate(
-                    parts.disk,
+                    self._disk,
                     path,
                     f"{self._folder}/{PLAN}",
                     self._dialect,
@@ -198,11 +208,30 @@ class _BatchWalk:
             await self._move(BatchState.CANCELLED, **faults)
         return False
 
-    def _has_plan(self) -> bool:
-        return self._parts.disk.exists(f"{self._folder}/{PLAN}")
+    def _look_at_the_disk(self) -> bool:
+        """See how big the input is, and what there is of a plan and a journal. Blocks."""
+        disk, blob = self._parts.disk, self._batch.input_blob
+        path = self._parts.input_of(blob) if blob is not None else None
+        if path is not None and disk.exists(path):
+            handle = disk.open(path)
+            self._small = handle.size() <= SMALL_BYTES
+            handle.close()
+        if self._small:
+            self._disk = Aside(disk, f"{self._folder}/{PLAN}")
+        if disk.names(f"{self._folder}/{JOURNAL}"):  # as earlier releases began it
+            self._journal_folder = f"{self._folder}/{JOURNAL}"
+        return disk.exists(f"{self._folder}/{PLAN}")
 
-    async def _count_lines(self, verdict: Verdict) -> None:
-        await self._count(structs.replace(self._batch.counts, total=verdict.lines), self._batch.usage)
+    def _heavy(self) -> AbstractAsyncContextManager[object]:
+        return nullcontext() if self._small else self._parts.heavy
+
+    async def _begin(self, verdict: Verdict) -> None:
+        """Say how many lines there are, and that they run."""
+        counts = structs.replace(self._batch.counts, total=verdict.lines)
+        steps: list[Awaitable[object]] = [self._count(counts, self._batch.usage)]
+        if self._batch.state is BatchState.VALIDATING:
+            steps.append(self._move(BatchState.IN_PROGRESS))  # lost to a cancel: then that goes on with the plan
+        await _side_by_side(*steps)
 
     # Dispatch and record
 
@@ -210,18 +239,19 @@ class _BatchWalk:
         parts, path = self._parts, self._parts.input_of(self._batch.input_blob or "")
         assert path is not None
         return folders.opened(
-            parts.disk,
+            self._disk,
             self._offload,
             lambda folder, lines: parts.journal(self._offload, folder, lines),
             self._folder,
             path,
+            journal_folder=self._journal_folder,
         )
 
     def _walking(self, run: Opened) -> Walking:
         """What those need who look at the results so far."""
         path = self._parts.input_of(self._batch.input_blob or "")
         assert path is not None
-        return Walking(self._folder, path, self._dialect, run.journal)
+        return Walking(self._disk, self._folder, path, self._dialect, run.journal)
 
     async def _answer(self, run: Opened) -> None:
         """Bring every line to a result in the journal. Raises Stopped where the walk was told to leave before that."""
@@ -256,7 +286,15 @@ class _BatchWalk:
                 async with asyncio.TaskGroup() as group:
                     watching = group.create_task(watch.run(run))
                     await dispatch(
-                        requests, share, abilities, run.journal, settings, tally, self._leash.stop, random=parts.random
+                        requests,
+                        share,
+                        abilities,
+                        run.journal,
+                        settings,
+                        tally,
+                        self._leash.stop,
+                        random=parts.random,
+                        held=parts.held,
                     )
                     watching.cancel()
         finally:
@@ -266,25 +304,46 @@ class _BatchWalk:
     # Finalize and publish
 
     async def _end(self, run: Opened) -> None:
-        """Write the result files, and publish them with the end of the batch."""
-        counts = await self._offload(lambda: rest.final_counts(run))
-        await self._count(counts, rest.counted(run)[1])
-        if self._batch.state is BatchState.IN_PROGRESS:
-            await self._move(BatchState.FINALIZING)  # lost to a cancel: it is finalized all the same
+        """Write the result files, and publish them with the end of the batch.
+
+        A small batch has them before anybody could see that it is finalized: all that is said of it is one commit.
+        """
+        counts, usage = await self._offload(lambda: rest.final_counts(run)), rest.counted(run)[1]
+        if not self._small:
+            await _side_by_side(self._count(counts, usage), self._finalizing())
         with traces.span("batch.finalize", lines=counts.total):
             written = await self._write(run)
         with traces.span("batch.publish"):
             files = await self._publish(written)
-        await self._count(counts, written.usage)
-        while not await self._close(run, files):  # lost to a cancel, once
-            pass
+        if self._small:
+            await self._end_at_once(run, counts, written.usage, files)
+        elif written.usage != usage:
+            await self._count(counts, written.usage)
+        while not self._batch.state.terminal:  # lost to a cancel, once
+            await self._close(run, files)
+
+    async def _finalizing(self) -> bool:
+        """Lost to a cancel: it is finalized all the same."""
+        return self._batch.state is BatchState.IN_PROGRESS and await self._move(BatchState.FINALIZING)
+
+    async def _end_at_once(self, run: Opened, counts: Counts, usage: Usage, files: ResultFiles) -> None:
+        """The last moves of a batch, begun one after another without waiting. One that loses its state changes
+        nothing, nor do those behind it."""
+        before = structs.replace(self._batch, counts=counts, usage=usage)
+        steps: list[Awaitable[object]] = [self._count(counts, usage)]
+        if before.state is BatchState.IN_PROGRESS:
+            finalizing = self._after(before, BatchState.FINALIZING)
+            closed = self._closed(finalizing, run, files)
+            steps += [self._write_move(before, finalizing), self._write_move(finalizing, closed, *files.all)]
+        await _side_by_side(*steps)
+        await self._look()
 
     async def _write(self, run: Opened) -> Written:
         def on_progress(_: int) -> None:
             if self._leash.halted:
                 raise Stopped
 
-        async with self._parts.heavy:
+        async with self._heavy():
             return await self._offload(
                 lambda: finalize(
                     self._parts.disk,
@@ -296,6 +355,7 @@ class _BatchWalk:
                     errors=f"{self._folder}/{ERRORS}",
                     order=Order.INPUT,
                     on_progress=on_progress,
+                    durable=False,  # publishing them makes them so
                 )
             )
 
@@ -307,30 +367,38 @@ class _BatchWalk:
             errors=f"{self._folder}/{ERRORS}" if written.error_bytes else None,
         )
 
-    async def _close(self, run: Opened, files: ResultFiles) -> bool:
-        ids = {
-            "output_file_id": files.output.id if files.output else None,
-            "error_file_id": files.errors.id if files.errors else None,
-        }
-        return await self._move(self._last_state(run), *files.all, **ids)
+    async def _close(self, run: Opened, files: ResultFiles) -> None:
+        before = self._batch
+        await self._moved(before, self._closed(before, run, files), *files.all)
 
-    def _last_state(self, run: Opened) -> BatchState:
-        if self._batch.state is BatchState.CANCELLING:
-            return BatchState.CANCELLED
-        return BatchState.EXPIRED if run.journal.recorded.expired else BatchState.COMPLETED
+    def _closed(self, before: Batch, run: Opened, files: ResultFiles) -> Batch:
+        output, errors = files.output, files.errors
+        return self._after(
+            before,
+            _last_state(before, run),
+            output_file_id=output.id if output else None,
+            error_file_id=errors.id if errors else None,
+        )
 
     # States
 
-    async def _move(self, to: BatchState, *files: File, **facts: object) -> bool:
+    async def _move(self, to: BatchState, **facts: object) -> bool:
         """Bring the batch to its next state; False where somebody else moved it first: it then stands where that is."""
-        after = structs.replace(self._batch.move(to, self._now()), model=self._model, **facts)
-        event = arrival(self._parts.new_event_id(), after)
-        moved = await self._parts.store.batches.move(self._batch.state, after, event, files)
-        if moved:
-            self._batch = after
-            self._parts.moved(after)
+        return await self._moved(self._batch, self._after(self._batch, to, **facts))
+
+    async def _moved(self, before: Batch, after: Batch, *files: File) -> bool:
+        moved = await self._write_move(before, after, *files)
+        if moved:  # meanwhile it may have been counted
+            self._batch = structs.replace(after, counts=self._batch.counts, usage=self._batch.usage)
         else:
             await self._look()
+        return moved
+
+    async def _write_move(self, before: Batch, after: Batch, *files: File) -> bool:
+        event = arrival(self._parts.new_event_id(), after)
+        moved = await self._parts.store.batches.move(before.state, after, event, files)
+        if moved:
+            self._parts.moved(after)
         return moved
 
     async def _count(self, counts: Counts, usage: Usage) -> None:
@@ -342,6 +410,9 @@ class _BatchWalk:
             self._batch = structs.replace(self._batch, counts=counts, usage=usage)
             self._parts.counted(before, self._batch)
 
+    def _after(self, before: Batch, to: BatchState, **facts: object) -> Batch:
+        return structs.replace(before.move(to, self._now()), model=self._model, **facts)
+
     async def _look(self) -> None:
         batch = await self._parts.store.batches.get(self._batch.project, self._batch.id)
         assert batch is not None, "batches are never deleted"
@@ -350,3 +421,23 @@ class _BatchWalk:
 
     def _now(self) -> int:
         return int(self._parts.clock.now())
+
+
+def _last_state(batch: Batch, run: Opened) -> BatchState:
+    if batch.state is BatchState.CANCELLING:
+        return BatchState.CANCELLED
+    return BatchState.EXPIRED if run.journal.recorded.expired else BatchState.COMPLETED
+
+
+async def _side_by_side(*steps: Awaitable[object]) -> None:
+    """Begin calls of the store in this order, without waiting for each, so that they may share a commit."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for step in steps:
+                group.create_task(_done(step))
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
+
+
+async def _done(step: Awaitable[object]) -> None:
+    await step

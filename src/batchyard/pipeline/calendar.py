@@ -3,8 +3,9 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from heapq import heapify, heappop, heappush
 from typing import cast
 
 from msgspec import Struct
@@ -14,14 +15,18 @@ from batchyard.domain.access import ProjectId
 from batchyard.domain.batch import Batch, BatchId, BatchState
 from batchyard.domain.errors import BatchyardError
 from batchyard.pipeline.leash import Leash
-from batchyard.pipeline.share import standing_of
-from batchyard.policy.order import first
+from batchyard.pipeline.waiting import Waiting
 from batchyard.store import Store
 from batchyard.telemetry import logs
 
 _log = logging.getLogger(__name__)
 
 Walk = Callable[[Batch, Leash], Awaitable[None]]
+
+
+_FEW = 1000
+BEGUN_AT_A_TURN = 8
+"""Walks that begin within one turn of the event loop: between any two turns the doors are served."""
 
 
 class CalendarSettings(Struct, frozen=True, kw_only=True):
@@ -33,7 +38,7 @@ class CalendarSettings(Struct, frozen=True, kw_only=True):
     `look_seconds` is how often the store is asked for what nobody has told of.
     """
 
-    at_once: int = 64
+    at_once: int = 512
     grace_seconds: float = 30.0
     halt_seconds: float = 30.0
     pause_seconds: float = 1.0
@@ -41,11 +46,12 @@ class CalendarSettings(Struct, frozen=True, kw_only=True):
     look_seconds: float = 30.0
 
 
-class _Waiting(Struct):
+class _Turn(Struct):
+    """A batch that waits to walk. It is ready, or not due yet."""
+
     batch: Batch
-    due: float = 0.0
-    """Not before this, in the event loop's time."""
     failures: int = 0
+    ready: bool = False
 
 
 class Calendar:
@@ -56,7 +62,12 @@ class Calendar:
         self._clock = clock
         self._walk = walk
         self._settings = settings
-        self._waiting: dict[BatchId, _Waiting] = {}
+        self._turns: dict[BatchId, _Turn] = {}
+        self._ready: Waiting[_Turn] = Waiting()
+        self._ending: Waiting[_Turn] = Waiting()  # those of them that ask nothing of an engine any more
+        self._dues: list[tuple[float, BatchId]] = []  # in the event loop's time
+        self._deadlines: list[tuple[int, BatchId]] = []
+        self._inflight: Counter[ProjectId] = Counter()
         self._walking: dict[BatchId, tuple[Batch, Leash]] = {}
         self._stir = asyncio.Event()
         self._looked_at = float("-inf")
@@ -64,7 +75,7 @@ class Calendar:
     @property
     def waiting(self) -> list[Batch]:
         """Those that do not walk now."""
-        return [each.batch for each in self._waiting.values()]
+        return [turn.batch for turn in self._turns.values()]
 
     def notice(self, batch: Batch) -> None:
         """A batch was added, or a caller has cancelled it."""
@@ -73,10 +84,12 @@ class Calendar:
         if batch.id in self._walking:
             if batch.state is BatchState.CANCELLING:
                 self._walking[batch.id][1].cancel()
-        elif batch.id in self._waiting:
-            self._waiting[batch.id].batch = batch
+        elif batch.id in self._turns:
+            self._turns[batch.id].batch = batch
+            self._end_only(self._turns[batch.id])
         else:
-            self._waiting[batch.id] = _Waiting(batch)
+            self._turns[batch.id] = _Turn(batch)
+            self._make_ready(self._turns[batch.id])
         self._stir.set()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -87,7 +100,7 @@ class Calendar:
             await self._look(loop.time())
             while not stop.is_set():
                 self._start(group, loop.time())
-                await self._stirred(loop.time())
+                await self._stirred()
                 await self._look(loop.time())
             await stopping
 
@@ -110,56 +123,93 @@ class Calendar:
 
     def _start(self, group: asyncio.TaskGroup, now: float) -> None:
         """Let batches walk whose turn it is, while there is room."""
-        while (batch := self._next(now)) is not None:
-            waited, leash = self._waiting.pop(batch.id), Leash(self._settings.grace_seconds)
+        self._see_the_time(now)
+        for _ in range(BEGUN_AT_A_TURN):
+            turn = self._next()
+            if turn is None:
+                return
+            batch, leash = turn.batch, Leash(self._settings.grace_seconds)
+            self._ready.remove(batch)
+            self._ending.remove(batch)
+            del self._turns[batch.id]
             self._walking[batch.id] = batch, leash
-            group.create_task(self._walk_one(waited, leash))
+            self._inflight[batch.project] += 1
+            group.create_task(self._walk_one(turn, leash))
+        self._stir.set()
 
-    def _next(self, now: float) -> Batch | None:
-        ready = [each.batch for each in self._waiting.values() if each.due <= now]
+    def _next(self) -> _Turn | None:
         walking, most = len(self._walking), self._settings.at_once
-        if not ready or walking >= 2 * most:
+        if walking < most:
+            return self._ready.first(self._inflight)
+        if walking >= 2 * most:
             return None
-        inflight = Counter(batch.project for batch, _ in self._walking.values())
-        if walking >= most:
-            ready = [batch for batch in ready if not inflight[batch.project] or self._only_ends(batch)]
-        return self._first(ready, inflight) if ready else None
+        return self._ready.first(self._inflight, idle=True) or self._ending.first(self._inflight)
 
-    def _first(self, ready: Iterable[Batch], inflight: Counter[ProjectId]) -> Batch:
-        now = self._clock.now()
-        return first(ready, lambda batch: standing_of(batch, inflight[batch.project], now))
+    def _see_the_time(self, now: float) -> None:
+        """What was put off may be due, and what waits may be past its deadline."""
+        while self._dues and self._dues[0][0] <= now:
+            turn = self._turns.get(heappop(self._dues)[1])
+            if turn is not None and not turn.ready:
+                self._make_ready(turn)
+        at = self._clock.now()
+        while self._deadlines and self._deadlines[0][0] <= at:
+            turn = self._turns.get(heappop(self._deadlines)[1])
+            if turn is not None:
+                self._end_only(turn)
 
-    def _only_ends(self, batch: Batch) -> bool:
-        """Whether a batch asks nothing of an engine any more."""
+    def _make_ready(self, turn: _Turn) -> None:
+        batch, turn.ready = turn.batch, True
+        self._ready.add(batch, turn)
+        if batch.deadline_at is not None:
+            self._note_deadline(batch.deadline_at, batch.id)
+        self._end_only(turn)
+
+    def _note_deadline(self, at: int, id: BatchId) -> None:
+        if len(self._deadlines) > 2 * len(self._turns) + _FEW:  # most of them are of batches that wait no more
+            self._deadlines = [each for each in self._deadlines if each[1] in self._turns]
+            heapify(self._deadlines)
+        heappush(self._deadlines, (at, id))
+
+    def _end_only(self, turn: _Turn) -> None:
+        """Note where a batch that is ready asks nothing of an engine any more."""
+        batch = turn.batch
         past = batch.deadline_at is not None and batch.deadline_at <= self._clock.now()
-        return past or batch.state in (BatchState.CANCELLING, BatchState.FINALIZING)
+        ends = past or batch.state in (BatchState.CANCELLING, BatchState.FINALIZING)
+        if ends and turn.ready and batch not in self._ending:
+            self._ending.add(batch, turn)
 
-    async def _stirred(self, now: float) -> None:
-        """Wait until something changes, or it is time to look."""
-        dues = [each.due for each in self._waiting.values() if each.due > now]
-        wake_at = min([*dues, self._looked_at + self._settings.look_seconds])
+    async def _stirred(self) -> None:
+        """Wait until something changes, or it is time to look; for a turn of the loop at least."""
+        await asyncio.sleep(0)
+        look_at = self._looked_at + self._settings.look_seconds
+        wake_at = min(self._dues[0][0], look_at) if self._dues else look_at
         with suppress(TimeoutError):
             async with asyncio.timeout_at(wake_at):
                 await self._stir.wait()
         self._stir.clear()
 
-    async def _walk_one(self, waited: _Waiting, leash: Leash) -> None:
+    async def _walk_one(self, turn: _Turn, leash: Leash) -> None:
         """One walk. Whatever stops it is said once, and the batch walks again later: an outage costs only time."""
-        batch, loop = waited.batch, asyncio.get_running_loop()
+        batch = turn.batch
         try:
             with logs.about(batch_id=batch.id, project=batch.project):
                 await self._walk(batch, leash)
         except Exception as error:
-            settings, reason = self._settings, _innermost(error)
-            pause = min(settings.pause_seconds * 2.0 ** min(waited.failures, 16), settings.longest_pause_seconds)
-            self._waiting[batch.id] = _Waiting(batch, loop.time() + pause, waited.failures + 1)
-            told = {"batch_id": batch.id, "reason": str(reason), "again_in_seconds": pause}
-            unknown = None if isinstance(reason, BatchyardError) else reason
-            _log.warning("batch_cannot_go_on", extra=told, exc_info=unknown)
+            self._put_off(turn, _innermost(error))
         finally:
             leash.close()
             del self._walking[batch.id]
+            self._inflight[batch.project] -= 1
             self._stir.set()
+
+    def _put_off(self, turn: _Turn, reason: Exception) -> None:
+        batch, settings = turn.batch, self._settings
+        pause = min(settings.pause_seconds * 2.0 ** min(turn.failures, 16), settings.longest_pause_seconds)
+        self._turns[batch.id] = _Turn(batch, turn.failures + 1)
+        heappush(self._dues, (asyncio.get_running_loop().time() + pause, batch.id))
+        told = {"batch_id": batch.id, "reason": str(reason), "again_in_seconds": pause}
+        unknown = None if isinstance(reason, BatchyardError) else reason
+        _log.warning("batch_cannot_go_on", extra=told, exc_info=unknown)
 
 
 def _innermost(error: Exception) -> Exception:

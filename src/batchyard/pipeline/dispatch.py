@@ -18,13 +18,16 @@ from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Failure, Fault, Outcome, Reply, Result
 from batchyard.engine import Abilities, Engine
 from batchyard.journal import Journal
-from batchyard.pipeline.backlog import Backlog, Carried
+from batchyard.pipeline.backlog import Backlog, Carried, Held
 from batchyard.pipeline.slots import Slot, Slots
 from batchyard.pipeline.stop import Stop
 from batchyard.pipeline.tally import Tally
 from batchyard.pipeline.throttle import Throttle
 from batchyard.policy.pace import first_pace
 from batchyard.policy.retry import REQUEST_TIMEOUT, Again, judge
+
+FILLED_AT_A_TURN = 64
+"""Slots that are started within one turn of the event loop: others want to be served, too."""
 
 _log = logging.getLogger(__name__)
 
@@ -39,14 +42,15 @@ async def dispatch(
     stop: Stop,
     *,
     random: Random,
+    held: Held | None = None,
 ) -> None:
     """Answer all requests; return when each has its result in the journal, or when the run was stopped.
 
     `stop.asked`: nothing new is sent, what is in flight may end. `stop.now`: that is given up, too. Raises Unavailable
     where the engine cannot be reached for `engine_down_seconds` or the journal cannot be written, and whatever
-    `requests` raises; results so far are kept.
+    `requests` raises; results so far are kept. `held` counts what is in memory together with other stations.
     """
-    station = _Dispatch(requests, engine, abilities, journal, settings, tally, stop, random)
+    station = _Dispatch(requests, engine, abilities, journal, settings, tally, stop, random, held or Held())
     try:
         await station.run()
     except BaseExceptionGroup as group:
@@ -64,6 +68,7 @@ class _Dispatch:
         tally: Tally,
         stop: Stop,
         random: Random,
+        held: Held,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._engine = engine
@@ -72,7 +77,7 @@ class _Dispatch:
         self._tally = tally
         self._stop = stop
         self._random = random
-        self._backlog = Backlog(requests)
+        self._backlog = Backlog(requests, held)
         self._slots = Slots(settings.request_timeout_seconds)
         self._stir = asyncio.Event()  # something has changed: more may be sent, or all is done
         pace = first_pace(abilities.slots, settings.max_inflight)
@@ -92,6 +97,7 @@ class _Dispatch:
                 watch.cancel()
         finally:
             self._slots.close()
+            self._backlog.close()
 
     async def _watch_stop(self) -> None:
         await self._stop.asked.wait()
@@ -104,11 +110,14 @@ class _Dispatch:
 
     def _fill(self, group: asyncio.TaskGroup, now: float) -> None:
         """Start slots while more may be sent."""
-        while len(self._slots) < self._throttle.allowed and (line := self._take(now)) is not None:
+        for _ in range(FILLED_AT_A_TURN):
+            if len(self._slots) >= self._throttle.allowed or (line := self._take(now)) is None:
+                return
             slot = Slot()
             self._slots.add(slot)
             slot.task = group.create_task(self._carry(slot, line))
             slot.task.add_done_callback(partial(self._ended, slot))
+        self._loop.call_soon(self._stir.set)
 
     async def _stirred(self, now: float) -> None:
         """Wait for a change, or for the moment at which a line that waits may be sent."""

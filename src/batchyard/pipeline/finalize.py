@@ -80,11 +80,13 @@ def finalize(
     errors: str | None,
     order: Order,
     on_progress: Callable[[int], None],
+    durable: bool = True,
 ) -> Written:
     """Write every line of the plan once. Every line needs a durable result, or a leader that has one. Blocks.
 
     With `errors`, lines that did not succeed stand there and not in `output`. `on_progress` hears now and then how many
-    lines are written, and may raise to stop; then no file changes. Raises Unavailable where the disk fails.
+    lines are written, and may raise to stop; then no file changes. Without `durable` the files are whole but not safe:
+    for a caller who makes them so. Raises Unavailable where the disk fails.
     """
     in_order = _in_input_order if order is Order.INPUT else _in_completion_order
     results = in_order(plan, reader, journal, dialect)
@@ -93,7 +95,7 @@ def finalize(
             bad = files.enter_context(_ResultFile(disk, errors)) if errors is not None else None
             good = files.enter_context(_ResultFile(disk, output))
             counts, usage = _write_all(results, dialect, good, bad or good, on_progress)
-            _publish(disk, [file for file in (bad, good) if file])
+            _publish(disk, [file for file in (bad, good) if file], durable=durable)
     except OSError as error:
         raise Unavailable(
             f"The output {output} cannot be written: {error.strerror or error}.",
@@ -152,12 +154,14 @@ class _Tokens:
             self._reasoning += usage.reasoning_tokens
 
 
-def _publish(disk: Disk, files: "list[_ResultFile]") -> None:
+def _publish(disk: Disk, files: "list[_ResultFile]", *, durable: bool) -> None:
     """Make the files whole and safe, then give them their names."""
     for file in files:
-        file.seal()
+        file.seal(durable=durable)
     for file in files:
         file.publish()
+    if not durable:
+        return
     for folder in {posixpath.dirname(file.path) or ".": None for file in files}:
         disk.sync_folder(folder)
 
@@ -194,9 +198,10 @@ class _ResultFile:
         self._write()
         return True
 
-    def seal(self) -> None:
+    def seal(self, *, durable: bool) -> None:
         self._write()
-        self._handle.sync()
+        if durable:
+            self._handle.sync()
 
     def publish(self) -> None:
         self._disk.rename(self._partial, self.path)

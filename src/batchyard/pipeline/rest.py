@@ -20,7 +20,8 @@ def is_left(run: Opened) -> bool:
 def requests(run: Opened, dialect: LineDialect) -> Iterator[Request]:
     """The requests that have no result yet, in the order of the plan, read as they are needed."""
     outcomes = run.journal.outcomes()
-    for place, entry in run.plan.entries():
+    first = outcomes.find(Outcome.PENDING)  # what an earlier walk has done is passed over at once
+    for place, entry in run.plan.entries(first) if first >= 0 else ():
         if outcomes[place] == Outcome.PENDING and entry.leader < 0 and not entry.flags:
             yield dialect.request(place, run.reader.line(entry))
 

@@ -3,6 +3,9 @@
 A batch is dispatched as if the engine were its own (`Share` is an engine to it); its requests queue here, outside the
 engine, so that they can be let in by who has least. Time in this queue costs a request nothing: the limit on the time
 of an attempt begins when the engine gets it.
+
+An engine that answers without waiting for anything would let batches keep the event loop to themselves. So only a few
+requests are let in within one turn of the loop: between any two turns the doors are served.
 """
 
 import asyncio
@@ -17,11 +20,16 @@ from batchyard.domain.batch import Batch
 from batchyard.domain.request import Request
 from batchyard.domain.result import Failure, Fault, Reply
 from batchyard.engine import Abilities, Engine, Say, stream
-from batchyard.policy.order import Standing, first
+from batchyard.pipeline.waiting import Waiting
 from batchyard.policy.retry import REQUEST_TIMEOUT
 from batchyard.telemetry import traces
 
 STOPPED = Failure("stopped", "The batch was stopped before this request was sent.", Fault.CANCELLED)
+
+AT_A_TURN = 16
+"""Requests that are let in within one turn of the event loop, at tens of microseconds each."""
+LONGEST_WAITING = 8
+"""Each so many-th request of a project is of the batch that has waited longest: all that run get on."""
 
 _fields = msgspec.json.Decoder(dict[str, Raw]).decode
 
@@ -45,7 +53,9 @@ class Sharing:
         self._room = room_of(abilities.slots)
         self._asked = 0  # by people
         self._out: Counter[ProjectId] = Counter()  # batches' requests in the engine
-        self._waiting: set[Share] = set()
+        self._waiting: Waiting[Share] = Waiting(LONGEST_WAITING)
+        self._let = 0  # in this turn of the loop
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def inflight(self) -> int:
@@ -85,12 +95,14 @@ class Sharing:
         """Wait for a turn; False where the share was shut first. Who entered must leave."""
         if share.shut:
             return False
+        self._loop = asyncio.get_running_loop()
         if not self._waiting and self._has_room():
-            self._out[share.batch.project] += 1
+            self._admit(share)
             return True
-        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[bool] = self._loop.create_future()
         share.turns.append(turn)
-        self._waiting.add(share)
+        if len(share.turns) == 1:
+            self._waiting.add(share.batch, share)
         try:
             return await turn
         except asyncio.CancelledError:
@@ -105,42 +117,35 @@ class Sharing:
 
     def send_away(self, share: "Share") -> None:
         """Let nothing of a share in any more."""
-        self._waiting.discard(share)
+        self._waiting.remove(share.batch)
         while share.turns:
             turn = share.turns.popleft()
             if not turn.done():
                 turn.set_result(False)
 
     def _has_room(self) -> bool:
-        return self._room is None or self._asked + self._out.total() < self._room
+        return self._let < AT_A_TURN and (self._room is None or self._asked + self._out.total() < self._room)
+
+    def _admit(self, share: "Share") -> None:
+        self._out[share.batch.project] += 1
+        self._let += 1
+        if self._let == 1 and self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        """The loop has served everybody else."""
+        self._let = 0
+        self._let_in()
 
     def _let_in(self) -> None:
-        while self._has_room() and (share := self._next()) is not None:
-            share.turns.popleft().set_result(True)
-            self._out[share.batch.project] += 1
-
-    def _next(self) -> "Share | None":
-        """The share whose turn it is, with a turn to give."""
-        for share in tuple(self._waiting):
-            while share.turns and share.turns[0].done():
-                share.turns.popleft()
-            if not share.turns:
-                self._waiting.discard(share)
-        now = self._clock.now()
-        return first(self._waiting, lambda share: self._standing(share.batch, now)) if self._waiting else None
-
-    def _standing(self, batch: Batch, now: float) -> Standing:
-        return standing_of(batch, self._out[batch.project], now)
-
-
-def standing_of(batch: Batch, inflight: int, now: float) -> Standing:
-    """Where a batch stands whose project has so much under way."""
-    return Standing(
-        inflight=inflight,
-        slack_seconds=float("inf") if batch.deadline_at is None else batch.deadline_at - now,
-        age_seconds=now - batch.created_at,
-        id=batch.id,
-    )
+        while self._has_room() and (share := self._waiting.first(self._out)) is not None:
+            self._waiting.remove(share.batch)
+            turn = share.turns.popleft()
+            if not turn.done():  # else whoever waited for it has given up
+                turn.set_result(True)
+                self._admit(share)
+            if share.turns:
+                self._waiting.add(share.batch, share)
 
 
 class Front:

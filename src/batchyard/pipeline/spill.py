@@ -82,6 +82,8 @@ class Spill:
 
     def _may_repeat(self, bucket: int) -> bool:
         """Whether a hash is there twice. Most buckets of most files say no, and are done."""
+        if len(self._buckets[bucket]) < 2 and not self._pieces[bucket]:
+            return False
         seen: set[int] = set()
         for piece in self._arrays(bucket):
             keys = {record >> 32 for record in piece}

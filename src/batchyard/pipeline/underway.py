@@ -35,8 +35,9 @@ LOOKED_AT: Final = 50_000
 
 
 class Walking(Struct, frozen=True):
-    """A batch that has a plan and a journal."""
+    """A batch that has a plan and a journal. `disk` is where its plan lies: a small one's is nowhere else."""
 
+    disk: Disk
     folder: str
     input_path: str
     dialect: LineDialect
@@ -46,8 +47,7 @@ class Walking(Struct, frozen=True):
 class Underway:
     """See the module."""
 
-    def __init__(self, disk: Disk, offload: Offload) -> None:
-        self._disk = disk
+    def __init__(self, offload: Offload) -> None:
         self._offload = offload
         self._walking: dict[BatchId, Walking] = {}
         self.asking: dict[BatchId, tuple[str, Tally]] = {}
@@ -80,21 +80,21 @@ class Underway:
         if walking is None:
             return None
         try:
-            return await self._offload(partial(_portion, self._disk, walking, walking.journal.reading(), since, limit))
+            return await self._offload(partial(_portion, walking, walking.journal.reading(), since, limit))
         except (FileNotFoundError, NotFound):
             return None
         except OSError as error:
             raise Unavailable(f"The results so far cannot be read: {error.strerror or error}.") from error
 
 
-def _portion(disk: Disk, walking: Walking, reading: Reading, since: Watermark, limit: int) -> Portion:
+def _portion(walking: Walking, reading: Reading, since: Watermark, limit: int) -> Portion:
     with ExitStack() as stack:
         stack.callback(reading.close)
-        plan = Plan.open(disk, f"{walking.folder}/{PLAN}")
+        plan = Plan.open(walking.disk, f"{walking.folder}/{PLAN}")
         stack.callback(plan.close)
         lines: Reader | None = None
         if plan.followers:
-            lines = Reader(disk, walking.input_path)
+            lines = Reader(walking.disk, walking.input_path)
             stack.callback(lines.close)
         return _Cutting(plan, lines, reading, walking.dialect, since, limit).portion()
 

@@ -33,7 +33,7 @@ class Watch:
         self._leash = leash
         self._share = share
         self._count_seconds = count_seconds
-        self._shown: Counts | None = None
+        self._shown: Counts | None = batch.counts
 
     async def run(self, run: Opened) -> None:
         while not self._leash.stop.asked.is_set():

@@ -4,16 +4,25 @@ A secret is 256 random bits, shown once and kept only as its SHA-256. A slow pas
 down guessing, and 2^256 values cannot be guessed at any speed, while every single call pays for it.
 """
 
+import asyncio
 import hashlib
 import hmac
+import logging
 from collections.abc import Sequence
 
 from batchyard.clock import Clock
 from batchyard.domain.access import HOME, Action, Caller, Key, KeyId, Project, ProjectId, Role
-from batchyard.domain.errors import Conflict, Forbidden, Invalid, NotFound, Unauthorized
+from batchyard.domain.errors import BatchyardError, Conflict, Forbidden, Invalid, NotFound, Unauthorized
 from batchyard.service.ids import PREFIX_LENGTH, Ids
 from batchyard.store import Store
 
+_log = logging.getLogger(__name__)
+
+KNOWN_SECONDS = 1.0
+"""A key that was looked up is taken as it was for so long: another process that revokes it is heard of then. What this
+process does to keys counts at once."""
+_MOST_KNOWN = 1000
+NOTE_SECONDS = 5.0
 _TOUCH_SECONDS = 60
 """The last use of a key is written at most this often: a write per call would cost a sync per call."""
 _NO_HASH = hashlib.sha256(b"").digest()
@@ -36,6 +45,9 @@ class Access:
         self._store = store
         self._clock = clock
         self._ids = ids
+        self._known: dict[str, tuple[Key, float]] = {}
+        self._changes = 0
+        self._used: dict[KeyId, int] = {}
 
     async def authenticate(self, secret: str | None) -> Caller:
         """Who bears a secret. Raises Unauthorized where nobody does; unknown, revoked and expired look the same."""
@@ -45,13 +57,48 @@ class Access:
                 remedy="Send it as 'Authorization: Bearer <key>' or 'api-key: <key>'.",
             )
         at = self._now()
-        key = await self._store.keys.by_prefix(secret[:PREFIX_LENGTH]) if secret.isascii() else None
+        key = await self._key_of(secret[:PREFIX_LENGTH]) if secret.isascii() else None
         same = hmac.compare_digest(_hash(secret), key.hash if key else _NO_HASH)
         if key is None or not same or not key.works(at):
             raise Unauthorized("Incorrect API key provided.", remedy="Check the key.", reason="invalid_api_key")
         if key.last_used_at is None or at - key.last_used_at >= _TOUCH_SECONDS:
-            await self._store.keys.touch(key.id, at)
+            self._used[key.id] = at
         return Caller(key.project, key.role, key.id)
+
+    async def keep_notes(self) -> None:
+        """Write down now and then which keys were used, until cancelled: no call waits for that."""
+        while True:
+            await asyncio.sleep(NOTE_SECONDS)
+            try:
+                await self.note_uses()
+            except BatchyardError as error:
+                _log.warning("key_uses_not_noted", extra={"reason": str(error)})
+
+    async def note_uses(self) -> None:
+        """Write down which keys were used since the last time."""
+        while self._used:
+            id, at = next(iter(self._used.items()))
+            await self._store.keys.touch(id, at)
+            if self._used.get(id) == at:
+                del self._used[id]
+
+    async def _key_of(self, prefix: str) -> Key | None:
+        now = self._clock.now()
+        known = self._known.get(prefix)
+        if known is not None and 0 <= now - known[1] < KNOWN_SECONDS:
+            return known[0]
+        changes = self._changes
+        key = await self._store.keys.by_prefix(prefix)
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        if key is not None and changes == self._changes:
+            self._known[prefix] = key, now
+        return key
+
+    def _forget_known(self) -> None:
+        """A key has changed."""
+        self._known.clear()
+        self._changes += 1
 
     async def first_admin_key(self) -> tuple[Key, str] | None:
         """The home project and its first key, with its secret; None where there are keys already."""
@@ -91,6 +138,7 @@ class Access:
     async def revoke_key(self, caller: Caller, id: KeyId, *, project: ProjectId | None = None) -> Key:
         """End a key at once. Twice equals once."""
         key = await self._store.keys.revoke(await self._project(caller, project), id, self._now())
+        self._forget_known()
         if key is None:
             raise _no_key(id)
         return key
@@ -107,7 +155,9 @@ class Access:
             raise Invalid("The time that the old key still works is 0 or more.", param="grace_seconds")
         expires_at = _same_lifetime(old, self._now())
         new, secret = self._new_key(project, old.name, old.role, expires_at)
-        if not await self._store.keys.rotate(id, new, self._now() + grace_seconds):
+        rotated = await self._store.keys.rotate(id, new, self._now() + grace_seconds)
+        self._forget_known()
+        if not rotated:
             raise Conflict("This key is revoked.", remedy="Create a new one.")
         return new, secret
 

@@ -15,6 +15,8 @@ from batchyard.domain.webhook import WebhookId
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SECRET_BYTES = 32
+_SPARE_BITS = 64
+"""Drawn on top, so that every letter is as likely as any other to within 2^-64."""
 _WEBHOOK_SECRET_BYTES = 24
 PREFIX_LENGTH = 11
 """How much of a secret is public: `by-` and 8 letters."""
@@ -64,4 +66,8 @@ class Ids:
         return f"{self._random.getrandbits(128):032x}"
 
     def _letters(self, count: int) -> str:
-        return "".join(self._random.choice(_ALPHABET) for _ in range(count))
+        drawn, letters = self._random.getrandbits(6 * count + _SPARE_BITS), list[str]()
+        for _ in range(count):
+            drawn, at = divmod(drawn, len(_ALPHABET))
+            letters.append(_ALPHABET[at])
+        return "".join(letters)

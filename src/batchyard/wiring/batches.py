@@ -16,8 +16,10 @@ from batchyard.domain.batch import Batch, Form
 from batchyard.domain.errors import Unavailable
 from batchyard.endpoints import ENDPOINTS
 from batchyard.journals.disk import open_journal
-from batchyard.offload import ThreadOffload
+from batchyard.offload import Lanes, Offload
+from batchyard.pipeline.backlog import Held
 from batchyard.pipeline.batch_walk import BatchParts, ignore, walk_batch
+from batchyard.pipeline.folder import Folders
 from batchyard.pipeline.leash import Leash
 from batchyard.pipeline.publish import Publisher
 from batchyard.pipeline.share import Sharing
@@ -31,6 +33,11 @@ from batchyard.store import Store
 
 HEAVY_AT_ONCE = 2
 """How many batches read or write whole files at the same time: more of them would take the processor from the doors."""
+
+LANES = 6
+"""Threads for the disks of all walks. More of them would keep the event loop waiting for its turn."""
+HELD_BYTES = 256 << 20
+"""Requests of all batches in memory."""
 
 BATCH_RULES = BatchRules(endpoints=tuple(each for each in rules.ENDPOINTS if each in ENDPOINTS))
 """Only endpoints that we know how to check are offered."""
@@ -59,7 +66,7 @@ class Engines:
 
 
 class Yard(Struct, frozen=True, kw_only=True):
-    """What batches need of a server."""
+    """What batches need of a server. `steps` is where small steps of many of them run together."""
 
     store: Store
     blobs: Blobs
@@ -71,6 +78,7 @@ class Yard(Struct, frozen=True, kw_only=True):
     engines: Engines
     quota_of: QuotaOf
     folder: str
+    steps: Offload
     underway: Underway
     moved: Callable[[Batch], None] = ignore
     counted: Callable[[Batch, Batch], None] = ignore
@@ -87,8 +95,11 @@ def batch_parts(yard: Yard) -> BatchParts:
         disk=yard.disk,
         clock=yard.clock,
         folder=yard.folder,
+        folders=Folders(yard.disk, yard.folder, yard.steps),
         publisher=Publisher(yard.blobs, yard.ids.file),
-        journal=lambda offload, folder, lines: open_journal(yard.disk, offload, folder, lines, yard.on_commit),
+        journal=lambda offload, folder, lines: open_journal(
+            yard.disk, offload, folder, lines, yard.on_commit, made=True
+        ),
         dialect=_dialect_for(yard.models),
         model_of=lambda name: yard.models.find(name).name,
         engine_of=yard.engines.of,
@@ -97,6 +108,7 @@ def batch_parts(yard: Yard) -> BatchParts:
         new_event_id=yard.ids.event,
         random=yard.random,
         heavy=asyncio.Semaphore(HEAVY_AT_ONCE),
+        held=Held(HELD_BYTES),
         underway=yard.underway,
         moved=yard.moved,
         counted=yard.counted,
@@ -106,13 +118,9 @@ def batch_parts(yard: Yard) -> BatchParts:
     )
 
 
-async def walk_in_a_thread(parts: BatchParts, batch: Batch, leash: Leash) -> None:
-    """Walk a batch with a thread of its own for its disk, so that none waits for another's."""
-    offload = ThreadOffload("batch")
-    try:
-        await walk_batch(batch, parts, offload, leash)
-    finally:
-        offload.close()
+async def walk_in_a_lane(parts: BatchParts, lanes: Lanes, batch: Batch, leash: Leash) -> None:
+    """Walk a batch with a lane of its own for its disk, so that it waits for no other's."""
+    await walk_batch(batch, parts, lanes.lane(), leash)
 
 
 def _dialect_for(models: Models) -> Callable[[Batch], LineDialect]:
@@ -120,9 +128,8 @@ def _dialect_for(models: Models) -> Callable[[Batch], LineDialect]:
 
     def dialect(batch: Batch) -> LineDialect:
         path = canonical(batch.endpoint, batch.form)
+        known = models.names_for(path) if batch.model is None else None  # else its model was here when it began
         lines = nebius if batch.form is Form.NEBIUS else openai
-        return lines.open(
-            openai.Config(run_id=batch.id, endpoints={path: ENDPOINTS[path]}, models=models.names_for(path), batch=True)
-        )
+        return lines.open(openai.Config(run_id=batch.id, endpoints={path: ENDPOINTS[path]}, models=known, batch=True))
 
     return dialect

@@ -16,7 +16,7 @@ from batchyard.disk import Disk
 from batchyard.domain.access import ProjectId, Quota
 from batchyard.domain.batch import Batch
 from batchyard.domain.event import Event
-from batchyard.offload import Offload
+from batchyard.offload import Lanes, Offload
 from batchyard.pipeline.batch_walk import tidy
 from batchyard.pipeline.calendar import Calendar, CalendarSettings
 from batchyard.pipeline.notice import NoticedStore, log_move
@@ -38,7 +38,7 @@ from batchyard.service.uploads import Uploads
 from batchyard.service.webhooks import Webhooks
 from batchyard.store import Store
 from batchyard.telemetry.metrics import Metrics
-from batchyard.wiring.batches import BATCH_RULES, Engines, Yard, batch_parts, walk_in_a_thread
+from batchyard.wiring.batches import BATCH_RULES, Engines, Yard, batch_parts, walk_in_a_lane
 from batchyard.wiring.measures import Measures
 from batchyard.wiring.webhooks import Courier, WebhookSettings
 
@@ -51,12 +51,16 @@ def same_quota(project: ProjectId) -> Quota:
 
 
 class Ground(Struct, frozen=True, kw_only=True):
-    """What a server stands on. `folder` is its data folder, `blob_steps` where the blobs' disk is worked."""
+    """What a server stands on.
+
+    `folder` is its data folder, `blob_steps` where the blobs' disk is worked, `lanes` where walks work theirs.
+    """
 
     store: Store
     blobs: LocalBlobs
     disk: Disk
     blob_steps: Offload
+    lanes: Lanes
     clock: Clock
     random: Random
     folder: str
@@ -92,7 +96,7 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
     """All rooms, without models: those come as their engines start. `ready` is why no work is taken yet."""
     store, clock, ids = ground.store, ground.clock, Ids(ground.random)
     metrics, models, engines = Metrics(), Models(), Engines()
-    underway, feed = Underway(ground.disk, ground.blob_steps), Feed(store, clock, _event_bytes)
+    underway, feed = Underway(ground.blob_steps), Feed(store, clock, _event_bytes)
     parts = batch_parts(
         Yard(
             store=store,
@@ -105,6 +109,7 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
             engines=engines,
             quota_of=settings.quota_of,
             folder=f"{ground.folder}/{RUNS}",
+            steps=ground.blob_steps,
             underway=underway,
             moved=lambda batch: _moved(measures, feed, batch),
             counted=lambda before, after: _counted(measures, feed, before, after),
@@ -114,16 +119,17 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
             count_seconds=settings.count_seconds,
         )
     )
-    calendar = Calendar(store, clock, partial(walk_in_a_thread, parts), settings.calendar)
+    calendar = Calendar(store, clock, partial(walk_in_a_lane, parts, ground.lanes), settings.calendar)
     measures = Measures(metrics, clock, underway, lambda: calendar.waiting, lambda: engines.sharings)
     metrics.at_look.append(lambda: metrics.listeners.set(feed.listeners))
     noticed = NoticedStore(store, partial(_notice, calendar, measures, feed))
     files = Files(store, ground.blobs, clock, ids, settings.quota_of, settings.file_rules)
     uploads = Uploads(store, ground.blobs, clock, ids, settings.quota_of, settings.upload_rules, settings.file_rules)
+    access = Access(store, clock, ids)
     courier = Courier(settings.webhooks, clock)
     notify = Notify(store, clock, ground.random, courier.carry, settings.webhooks.notify)
     house = House(
-        access=Access(store, clock, ids),
+        access=access,
         files=files,
         uploads=uploads,
         batches=Batches(noticed, clock, ids, settings.quota_of, settings.batch_rules),
@@ -146,7 +152,7 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         engines=engines,
         calendar=calendar,
         tidy=lambda: tidy(parts, ground.blob_steps),
-        duties=(feed.run, lambda: measures.begin(store), notify.run),
+        duties=(feed.run, lambda: measures.begin(store), notify.run, access.keep_notes),
     )
 
 

@@ -1,9 +1,12 @@
 """One server, put together: its data folder, its services, its engine and its doors."""
 
 import asyncio
+import gc
 import logging
 import os
 import random
+import resource
+import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -15,7 +18,7 @@ from batchyard.disks.local import LocalDisk
 from batchyard.disks.lock import FolderLock
 from batchyard.domain.access import HOME
 from batchyard.domain.errors import BatchyardError, Forbidden
-from batchyard.offload import ThreadOffload
+from batchyard.offload import Lanes, ThreadOffload
 from batchyard.pipeline.calendar import Calendar, CalendarSettings
 from batchyard.server.app import build_app
 from batchyard.server.house import House
@@ -25,6 +28,7 @@ from batchyard.service.access import Access
 from batchyard.service.sweep import Sweep
 from batchyard.store import Store
 from batchyard.stores import sqlite
+from batchyard.wiring.batches import LANES
 from batchyard.wiring.engine import Chosen
 from batchyard.wiring.house import Ground, HouseSettings, Rooms, build_rooms, run_duties
 from batchyard.wiring.served import chosen_engine, start_model
@@ -34,6 +38,12 @@ STARTING = "the model is loading"
 STOPPING = "the server is stopping"
 KEY_FILE = "admin.key"
 SWEEP_SECONDS = 60.0
+SWITCH_SECONDS = 0.0005
+"""How long a thread at work may keep the event loop waiting for the interpreter; Python's own choice is ten times that,
+at each of several places of a call."""
+OPEN_FILES = 65_536
+FILES_PER_WALK = 5
+FILES_BESIDE = 512
 
 Say = Callable[[str], None]
 _log = logging.getLogger(__name__)
@@ -45,6 +55,8 @@ async def run_server(options: ServeOptions, stop: asyncio.Event, say: Say) -> No
     `say` gets the lines that a person at the terminal needs: where it serves, the first key, when it is ready.
     """
     check(options)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    _allow_many_files()
     _make_private(options.data_folder)
     with FolderLock(options.data_folder):
         async with _rooms(options) as rooms:
@@ -61,6 +73,8 @@ async def _rooms(options: ServeOptions) -> AsyncGenerator[Rooms]:
         fact_steps, blob_steps = ThreadOffload("facts"), ThreadOffload("bytes")
         stack.callback(fact_steps.close)
         stack.callback(blob_steps.close)
+        lanes = Lanes(LANES, "walk")
+        stack.callback(lanes.close)
         store = await sqlite.open(sqlite.Config(path=f"{options.data_folder}/facts.db"), fact_steps)
         stack.push_async_callback(store.close)
         ground = Ground(
@@ -68,6 +82,7 @@ async def _rooms(options: ServeOptions) -> AsyncGenerator[Rooms]:
             blobs=await local.open(local.Config(folder=f"{options.data_folder}/blobs"), LocalDisk(), blob_steps),
             disk=LocalDisk(),
             blob_steps=blob_steps,
+            lanes=lanes,
             clock=SystemClock(),
             random=random.SystemRandom(),
             folder=options.data_folder,
@@ -78,9 +93,25 @@ async def _rooms(options: ServeOptions) -> AsyncGenerator[Rooms]:
 def _house_settings(options: ServeOptions) -> HouseSettings:
     return HouseSettings(
         dispatch=DispatchSettings(request_timeout_seconds=options.request_timeout_seconds),
-        calendar=CalendarSettings(halt_seconds=options.grace_seconds),
+        calendar=CalendarSettings(at_once=_walks_at_once(), halt_seconds=options.grace_seconds),
         webhooks=WebhookSettings(allow_private=options.webhook_allow_private),
     )
+
+
+def _allow_many_files() -> None:
+    """Take as many descriptors as the system lets us have: each walk needs a few."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _walks_at_once() -> int:
+    """As many batches as we have descriptors for: once more as many may walk where they only end."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)[0], CalendarSettings().at_once
+    if allowed == resource.RLIM_INFINITY:
+        return most
+    return max(1, min(most, (allowed - FILES_BESIDE) // (2 * FILES_PER_WALK)))
 
 
 def _make_private(folder: str) -> None:
@@ -141,6 +172,7 @@ async def _open_doors(options: ServeOptions, rooms: Rooms, stop: asyncio.Event, 
 async def _start_models(options: ServeOptions, chosen: Chosen, rooms: Rooms, say: Say) -> None:
     """Start the engine; from then on the server takes work, unless it has been asked to stop meanwhile."""
     started, house = await start_model(options, chosen, rooms), rooms.house
+    gc.freeze()  # what is here now stays: looking through it again and again would hold calls up
     if house.ready == STARTING:
         house.ready = None
         house.metrics.ready.set(1)

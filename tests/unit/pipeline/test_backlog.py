@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchyard.domain.request import Request
-from batchyard.pipeline.backlog import WAITING_LINES, Backlog, Carried
+from batchyard.pipeline.backlog import WAITING_LINES, Backlog, Carried, Held
 from batchyard.policy.retry import Again, Past
 
 
@@ -47,7 +47,7 @@ def test_a_backlog_with_a_waiting_line_is_not_empty() -> None:
 
 
 def test_bodies_in_memory_are_bounded_but_one_always_goes() -> None:
-    backlog = Backlog(requests(5, size=40), held_bytes=100)
+    backlog = Backlog(requests(5, size=40), held=Held(100))
     first, second = backlog.take(0.0), backlog.take(0.0)
     assert first is not None
     assert second is not None
@@ -56,7 +56,7 @@ def test_bodies_in_memory_are_bounded_but_one_always_goes() -> None:
     assert backlog.take(0.0) is None  # it waits, but its body is still here
     backlog.done(second)
     assert taken(backlog.take(0.0)) == 2
-    assert taken(Backlog(requests(1, size=1000), held_bytes=100).take(0.0)) == 0
+    assert taken(Backlog(requests(1, size=1000), held=Held(100)).take(0.0)) == 0
 
 
 def test_nothing_fresh_is_taken_while_very_many_lines_wait() -> None:
@@ -104,3 +104,16 @@ def test_every_line_is_handed_out_until_done_and_no_suspect_ever_has_company(
                 backlog.again(line, again(alone=alone), now + seconds)
     assert finished == set(range(10))
     assert backlog.empty
+
+
+def test_several_backlogs_hold_together_what_they_may_and_each_one_line_at_least() -> None:
+    held = Held(100)
+    busy, other = Backlog(requests(5, size=40), held=held), Backlog(requests(5, size=40), held=held)
+    assert taken(busy.take(0.0)) == taken(other.take(0.0)) == 0
+    assert busy.take(0.0) is None
+    third = Backlog(requests(5, size=40), held=held)
+    assert taken(third.take(0.0)) == 0, "whoever has none gets one"
+    for backlog in (other, third):
+        backlog.close()
+    assert held.bytes == 40
+    assert taken(busy.take(0.0)) == 1

@@ -24,6 +24,7 @@ from batchyard.server.models import Model, Models
 from batchyard.service.ids import Ids
 from batchyard.store import Cursor
 from batchyard.wiring.batches import Engines, Yard, batch_parts
+from tests.simulation.disk import FaultyDisk
 from tests.support.house import House, open_house
 from tests.support.tenants import OURS, TurnsOffload, a_batch, an_event
 
@@ -46,14 +47,15 @@ class Walker:
         sharing = Sharing(echo.open(echo.Config(script=script)), abilities, house.clock)
         self.engines.add("m", sharing)
         self.models.add(Model("m", sharing.front(), abilities), aliases=("alias",))
-        self.parts = self._parts()
+        self.parts = self.made_parts()
 
-    def _parts(self) -> BatchParts:
+    def made_parts(self) -> BatchParts:
         house = self.house
         yard = Yard(
             store=house.store, blobs=house.blobs, disk=house.disk, clock=house.clock, ids=Ids(Random(5)),
             random=Random(6), models=self.models, engines=self.engines, quota_of=lambda _: Quota(), folder=RUNS,
-            underway=Underway(house.disk, TurnsOffload()),
+            steps=TurnsOffload(),
+            underway=Underway(TurnsOffload()),
         )  # fmt: skip
         return batch_parts(yard)
 
@@ -227,4 +229,54 @@ async def test_run_folders_of_ended_batches_are_removed_and_others_kept() -> Non
         disk.open(f"{RUNS}/batch_old/journal/000001.jsonl", create=True).close()
         disk.open(f"{RUNS}/batch_old/output.jsonl.partial", create=True).close()
         await tidy(walker.parts, TurnsOffload())
-        assert disk.names(RUNS) == [made.id] and disk.names(f"{RUNS}/{made.id}/journal")
+        assert disk.names(RUNS) == [made.id] and disk.names(f"{RUNS}/{made.id}")
+
+
+async def test_a_batch_of_ten_lines_costs_a_few_syncs_of_the_disk() -> None:
+    async with a_walker() as walker:
+        made, disk = await walker.batch(lines(*(f"text {n}" for n in range(10)))), walker.house.disk
+        assert isinstance(disk, FaultyDisk)
+        before = disk.syncs
+        assert (await walker.walk(made)).state is BatchState.COMPLETED
+        assert disk.syncs - before <= 6, "two names, the journal's two files, the result and its name"
+
+
+async def test_the_plan_of_a_small_batch_is_made_again_though_its_model_has_gone() -> None:
+    async def script(request: Request) -> Reply | None:
+        leash.halt(5)
+        return Answer(200, b"{}")
+
+    leash = Leash(5)
+    async with a_walker(script) as walker:
+        made = await walker.batch(lines(*(f"text {n}" for n in range(100))))
+        await walker.walk(made, leash)
+        names = walker.house.disk.names(f"{RUNS}/{made.id}")
+        assert names == ["000001.idx", "000001.jsonl"], "the journal alone"
+        walker.models = Models()
+        walker.parts = walker.made_parts()
+        walker.house.clock.time = made.expires_at
+        ended = await walker.walk(made)
+        assert ended.state is BatchState.EXPIRED and 0 < ended.counts.completed < 100
+        assert ended.counts.completed + ended.counts.expired == 100
+
+
+async def test_a_batch_that_an_earlier_release_began_goes_on_with_its_journal() -> None:
+    asked = 0
+
+    async def script(request: Request) -> Reply | None:
+        nonlocal asked
+        asked += 1
+        if asked <= 20:
+            leash.halt(5)
+        return Answer(200, b"{}")
+
+    leash = Leash(5)
+    async with a_walker(script) as walker:
+        made, disk = await walker.batch(lines(*(f"text {n}" for n in range(100)))), walker.house.disk
+        await walker.walk(made, leash)
+        folder = f"{RUNS}/{made.id}"
+        disk.make_folder(f"{folder}/journal")
+        for name in ("000001.idx", "000001.jsonl"):
+            disk.rename(f"{folder}/{name}", f"{folder}/journal/{name}")
+        assert (await walker.walk(made)).counts.completed == 100
+        assert asked == 100 and disk.names(RUNS) == []

@@ -11,7 +11,7 @@ from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Failure, Fault, Reply
 from batchyard.engine import Abilities
 from batchyard.engines import echo
-from batchyard.pipeline.share import STOPPED, Share, Sharing, room_of
+from batchyard.pipeline.share import AT_A_TURN, LONGEST_WAITING, STOPPED, Share, Sharing, room_of
 from tests.support.telling import Halting
 from tests.support.tenants import OURS, START, THEIRS, FakeClock, a_batch
 from tests.support.virtual_time import in_virtual_time
@@ -232,3 +232,47 @@ async def test_an_engine_is_asked_for_its_model_by_the_name_that_it_knows() -> N
     (request,) = heard
     assert request.model == "theirs" and json.loads(request.body)["model"] == "theirs"
     assert json.loads(request.body)["messages"] == [{"role": "user", "content": "a"}]
+
+
+async def test_between_two_turns_of_the_loop_an_engine_that_answers_at_once_gets_only_a_few_requests() -> None:
+    answered, most, turn = 0, 0, 0
+
+    async def at_once(request: Request) -> Reply | None:
+        nonlocal answered
+        answered += 1
+        return None
+
+    abilities = Abilities(endpoints=frozenset({CHAT}), models=None)
+    sharing = Sharing(echo.open(echo.Config(script=at_once)), abilities, FakeClock())
+    shares = [sharing.share(of(project), 600) for project in (OURS, THEIRS)]
+
+    async def slot(share: Share) -> None:
+        for number in range(50):
+            await share.infer(a_request(str(number)))
+
+    async with asyncio.TaskGroup() as group:
+        slots = [group.create_task(slot(share)) for share in shares for _ in range(4)]
+        while not all(each.done() for each in slots):
+            before = answered
+            await asyncio.sleep(0)
+            most, turn = max(most, answered - before), turn + 1
+    assert answered == 400
+    assert most <= 2 * AT_A_TURN, "those whose turn comes, and those that find room at once"
+
+
+async def test_every_batch_of_a_project_gets_on_however_many_go_before_it() -> None:
+    engine = Engine()
+    sharing = a_sharing(engine, slots=1)
+    batches = [sharing.share(of(OURS, created_at=START + number), 600) for number in range(6)]
+    async with asyncio.TaskGroup() as group:
+        for number, share in enumerate(batches):
+            ask(group, share, *(f"{number}-{n}" for n in range(20)))
+        await turns()
+        for _ in range(LONGEST_WAITING * 6):
+            await engine.let_go(next(iter(engine.inside)))
+        reached = {id.partition("-")[0] for id in engine.came}
+        for share in batches:
+            await share.close()
+        while engine.inside:
+            await engine.let_go(next(iter(engine.inside)))
+    assert reached == set("012345")

@@ -92,9 +92,30 @@ async def test_the_last_use_is_noted_but_not_at_every_call(house: House, monkeyp
     for seconds in (0, 59, 1):
         house.clock.time += seconds
         await house.access.authenticate(secret)
+        await house.access.note_uses()
         found = await house.store.keys.get(OURS, key.id)
         seen.append(found.last_used_at if found else None)
     assert seen == [START, START, START + 60]
+
+
+async def test_no_call_waits_for_the_note_of_its_keys_use(house: House) -> None:
+    key, secret = await house.access.create_key(US, "ci", Role.EDITOR)
+    await house.access.authenticate(secret)
+    found = await house.store.keys.get(OURS, key.id)
+    assert found is not None and found.last_used_at is None
+
+
+async def test_a_key_revoked_here_ends_at_once_and_one_revoked_elsewhere_within_a_second(house: House) -> None:
+    here, first = await house.access.create_key(US, "here", Role.EDITOR)
+    elsewhere, second = await house.access.create_key(US, "elsewhere", Role.EDITOR)
+    for secret in (first, second):
+        await house.access.authenticate(secret)
+    await house.access.revoke_key(US, here.id)
+    await refused(house, first)
+    await house.access.authenticate(second)
+    await house.store.keys.revoke(OURS, elsewhere.id, START)
+    house.clock.time += 1
+    await refused(house, second)
 
 
 async def test_a_rotated_key_works_on_for_a_while(house: House) -> None:

@@ -22,13 +22,14 @@ class SegmentFiles:
         self._writing: Segment | None = None
         self._end = (1, 0)
 
-    def load(self, slots: Slots) -> Recorded:
+    def load(self, slots: Slots, *, made: bool = False) -> Recorded:
         """Fill the slots with every result that counts, mend the end, and say what is durable.
 
         Raises Conflict where a result is of a line that the plan does not have.
         """
-        self._disk.make_folder(self.folder)
-        self._disk.sync_folder(posixpath.dirname(self.folder) or ".")
+        if not made:
+            self._disk.make_folder(self.folder)
+            self._disk.sync_folder(posixpath.dirname(self.folder) or ".")
         recorded = Recorded()
         for number in segment_numbers(self._disk, self.folder):
             self._load_segment(number, slots, recorded)

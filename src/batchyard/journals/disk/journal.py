@@ -24,18 +24,25 @@ def _ignore(_: float) -> None:
 
 
 async def open_journal(
-    disk: Disk, offload: Offload, folder: str, lines: int, on_commit: Callable[[float], None] = _ignore
+    disk: Disk,
+    offload: Offload,
+    folder: str,
+    lines: int,
+    on_commit: Callable[[float], None] = _ignore,
+    *,
+    made: bool = False,
 ) -> "DiskJournal":
     """Open the journal of a plan of `lines` lines, or begin one. Its `close` must be awaited.
 
-    `on_commit` hears how many seconds it took to make a group of results safe.
+    `on_commit` hears how many seconds it took to make a group of results safe. `made` says that the folder is there and
+    its name safe; files of other names may lie in it.
 
     Raises Conflict where it holds results of lines that the plan does not have, and Unavailable where the disk does not
     work.
     """
     slots, files = Slots(lines), SegmentFiles(disk, folder)
     try:
-        recorded = await offload(partial(files.load, slots))
+        recorded = await offload(partial(files.load, slots, made=made))
     except OSError as error:
         files.close()
         raise Unavailable(

@@ -29,7 +29,7 @@ class SqliteBatches:
         return await self._database.write(lambda t: _add_once(t, batch, event, quota, once))
 
     async def get(self, project: ProjectId, id: BatchId) -> Batch | None:
-        row = await self._database.read(lambda t: t.row("batches/get", project=project, id=id))
+        row = await self._database.look("batches/get", project=project, id=id)
         return _convert(row) if row else None
 
     async def list(
@@ -52,7 +52,7 @@ class SqliteBatches:
         )
 
     async def unended(self) -> Sequence[Batch]:
-        return [_convert(row) for row in await self._database.read(lambda t: t.rows("batches/unended"))]
+        return await self._database.read(lambda t: [_convert(row) for row in t.rows("batches/unended")])
 
     async def move(self, before: BatchState, batch: Batch, event: Event, files: Sequence[File] = ()) -> bool:
         if batch.state not in MOVES[before]:

@@ -1,20 +1,24 @@
 """One SQLite database behind one thread: statements by name, transactions as plain functions.
 
-Everything runs through one Offload, so a transaction is a function that is called with a `Transaction` and returns; of
-this process's, none interleaves with another. Other processes (the command line beside a running server) are kept apart
-by SQLite's own locks, waited for up to a bound.
+What writes runs through one Offload, so a transaction is a function that is called with a `Transaction` and returns; of
+this process's, none interleaves with another. Writes that wait for the thread at the same time share a commit, and so
+its sync. Other processes (the command line beside a running server) are kept apart by SQLite's own locks, waited for up
+to a bound.
+
+A single row that an index finds is read at once, on the caller's own thread and a connection for nothing else: in the
+write-ahead log readers wait for no writer, and such a read takes less time than handing it to a thread.
 """
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib.resources import files
 from typing import Any, TypeVar
 
 from batchyard.domain.errors import Invalid, Unavailable
-from batchyard.offload import Offload
+from batchyard.offload import Offload, Together, Wish
 from batchyard.stores.sqlite.migrate import migrate
 
 T = TypeVar("T")
@@ -48,25 +52,79 @@ class Transaction:
         """Carry a statement out; how many rows it changed."""
         return self._connection.execute(statement(name), values).rowcount
 
+    def save(self) -> None:
+        """Begin a step within the transaction."""
+        self._connection.execute("SAVEPOINT step")
+
+    def undo_saved(self) -> None:
+        self._connection.execute("ROLLBACK TO step")
+
+    def release_saved(self) -> None:
+        self._connection.execute("RELEASE step")
+
+
+Step = Callable[[Transaction], Any]
+
 
 class Database:
-    """An open database. Made by `open_database`."""
+    """An open database. Made by `open_database`. `quick` is a second connection, only for reading, None where there is
+    none (a database in memory has just one)."""
 
-    def __init__(self, connection: sqlite3.Connection, offload: Offload, path: str) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, offload: Offload, path: str, quick: sqlite3.Connection | None = None
+    ) -> None:
         self._connection: sqlite3.Connection | None = connection
+        self._quick = quick
         self._offload = offload
         self._path = path
+        self._writes: Together[Step] = Together(offload, self._write_together)
+
+    async def look(self, name: str, /, **values: object) -> Row | None:
+        """The first row of a statement that an index answers. For calls that must be quick, whatever else goes on."""
+        if self._quick is not None:
+            with suppress(sqlite3.Error, OverflowError, UnicodeEncodeError):  # told, or waited for, by the long way
+                return Transaction(self._quick).row(name, **values)
+        return await self.read(lambda t: t.row(name, **values))
 
     async def read(self, step: Callable[[Transaction], T]) -> T:
         """What a step finds, all at one moment."""
         return await self._offload(lambda: self._within("BEGIN", step))
 
     async def write(self, step: Callable[[Transaction], T]) -> T:
-        """Carry a step out; durable when this returns, undone when the step raises."""
-        return await self._offload(lambda: self._within("BEGIN IMMEDIATE", step))
+        """Carry a step out; durable when this returns, undone when the step raises.
+
+        It may be carried out a second time where the first was undone together with others.
+        """
+        return await self._writes(step)
 
     async def close(self) -> None:
+        quick, self._quick = self._quick, None
+        if quick is not None:
+            quick.close()
         await self._offload(self._close)
+
+    def _write_together(self, wishes: Sequence[Wish[Step]]) -> None:
+        """Carry several steps out in one transaction; where that fails on the way, each in one of its own."""
+        tried: list[Wish[Step]] = []
+
+        def steps(t: Transaction) -> None:
+            for wish in wishes:
+                tried.append(wish)
+                _attempt(t, wish)
+
+        if len(wishes) > 1:
+            try:
+                self._within("BEGIN IMMEDIATE", steps)
+                return
+            except (sqlite3.Error, Unavailable):
+                if not tried:
+                    raise
+        for wish in wishes:
+            wish.error = None
+            try:
+                wish.result = self._within("BEGIN IMMEDIATE", wish.what)
+            except Exception as error:
+                wish.error = error
 
     def _within(self, begin: str, step: Callable[[Transaction], T]) -> T:
         connection = self._connection
@@ -81,7 +139,7 @@ class Database:
             raise unavailable(self._path, error) from error
         except (OverflowError, UnicodeEncodeError) as error:
             _undo(connection)
-            raise Invalid("A value cannot be kept: it is no Unicode text, or beyond 64 bits.") from error
+            raise _no_value(error) from None
         except BaseException:
             _undo(connection)
             raise
@@ -98,7 +156,8 @@ async def open_database(path: str, offload: Offload, busy_seconds: float) -> Dat
 
     Raises Unavailable where it cannot be opened, Conflict where a newer release has written it.
     """
-    return Database(await offload(lambda: _connect(path, busy_seconds)), offload, path)
+    connection = await offload(lambda: _connect(path, busy_seconds))
+    return Database(connection, offload, path, None if path == MEMORY else await offload(lambda: _connect_quick(path)))
 
 
 def unavailable(path: str, error: Exception) -> Unavailable:
@@ -126,6 +185,18 @@ def _connect(path: str, busy_seconds: float) -> sqlite3.Connection:
     return connection
 
 
+def _connect_quick(path: str) -> sqlite3.Connection | None:
+    """A connection that never waits for anybody."""
+    try:
+        connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error:
+        return None
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA query_only = ON")
+    connection.execute("PRAGMA trusted_schema = OFF")
+    return connection
+
+
 def _prepare(connection: sqlite3.Connection) -> None:
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA journal_mode = WAL")
@@ -133,6 +204,25 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA trusted_schema = OFF")
     migrate(connection)
     connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _attempt(t: Transaction, wish: Wish[Step]) -> None:
+    """Carry one step out among others: one that raises is undone alone. What ends the transaction ends it for all."""
+    t.save()
+    try:
+        wish.result = wish.what(t)
+    except sqlite3.OperationalError:
+        raise
+    except Exception as error:
+        t.undo_saved()
+        wish.error = _no_value(error) if isinstance(error, (OverflowError, UnicodeEncodeError)) else error
+    t.release_saved()
+
+
+def _no_value(error: Exception) -> Invalid:
+    invalid = Invalid("A value cannot be kept: it is no Unicode text, or beyond 64 bits.")
+    invalid.__cause__ = error
+    return invalid
 
 
 def _undo(connection: sqlite3.Connection) -> None:

@@ -24,7 +24,7 @@ class SqliteFiles:
         await self._database.read(lambda t: require_room(t, project, quota, at, files=files, size=size))
 
     async def get(self, project: ProjectId, id: FileId, at: int) -> File | None:
-        return _file(await self._database.read(lambda t: t.row("files/get", project=project, id=id, at=at)))
+        return _file(await self._database.look("files/get", project=project, id=id, at=at))
 
     async def list(self, project: ProjectId, cursor: Cursor, at: int, purpose: str | None = None) -> Page[File] | None:
         return await self._database.read(lambda t: page(t, "files", project, cursor, _convert, at=at, purpose=purpose))

@@ -39,7 +39,7 @@ class SqliteKeys:
         return _key(await self._database.read(lambda t: t.row("keys/get", project=project, id=id)))
 
     async def by_prefix(self, prefix: str) -> Key | None:
-        return _key(await self._database.read(lambda t: t.row("keys/by_prefix", prefix=prefix)))
+        return _key(await self._database.look("keys/by_prefix", prefix=prefix))
 
     async def list(self, project: ProjectId) -> Sequence[Key]:
         rows = await self._database.read(lambda t: t.rows("keys/list", project=project))

@@ -1,11 +1,14 @@
 """The database under the store: what survives, what waits, and for how long."""
 
 import ast
+import asyncio
 import sqlite3
 import stat
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from collections.abc import AsyncIterator
 from importlib.resources import files
 from pathlib import Path
@@ -13,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from batchyard.domain.access import ProjectId
-from batchyard.domain.errors import Conflict, Unavailable
+from batchyard.domain.errors import Conflict, Invalid, Unavailable
 from batchyard.offload import ThreadOffload
 from batchyard.stores import sqlite
 from batchyard.stores.sqlite.database import Database, Transaction, open_database
@@ -174,4 +177,75 @@ async def test_what_returned_survives_a_killed_process(path: str) -> None:
     store = await sqlite.open(sqlite.Config(path=path), offload)
     assert [project.id for project in await store.projects.list()] == [ProjectId(f"p{n}") for n in range(20)]
     await store.close()
+    offload.close()
+
+
+async def test_writes_that_wait_at_the_same_time_share_a_commit(database: Database, path: str) -> None:
+    said = list[str]()
+    await database.read(lambda t: t._connection.set_trace_callback(said.append))  # pyright: ignore[reportPrivateUsage]
+    said.clear()
+    async with asyncio.TaskGroup() as group:
+        for id in "abcdefgh":
+            group.create_task(database.write(lambda t, id=id: add(t, id)))
+    assert said.count("COMMIT") == 1 and await ids(database) == list("abcdefgh")
+
+
+async def test_of_writes_that_share_a_commit_one_that_raises_is_undone_alone(database: Database) -> None:
+    def step(t: Transaction) -> None:
+        add(t, "b")
+        raise KeyError
+
+    ends = await asyncio.gather(
+        database.write(lambda t: add(t, "a")),
+        database.write(step),
+        database.write(lambda t: t.run("projects/add", id="\ud800", name="x", created_at=0)),
+        database.write(lambda t: add(t, "c")),
+        return_exceptions=True,
+    )
+    assert [type(end) for end in ends] == [type(None), KeyError, Invalid, type(None)]
+    assert await ids(database) == ["a", "c"]
+
+
+async def test_where_a_shared_transaction_is_lost_each_write_has_its_own(database: Database) -> None:
+    def lose(t: Transaction) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    ends = await asyncio.gather(
+        database.write(lambda t: add(t, "a")),
+        database.write(lose),
+        database.write(lambda t: add(t, "c")),
+        return_exceptions=True,
+    )
+    assert [type(end) for end in ends] == [type(None), Unavailable, type(None)]
+    assert await ids(database) == ["a", "c"]
+
+
+async def test_a_lock_is_waited_for_once_by_all_who_share_a_commit(database: Database, path: str) -> None:
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    began = time.perf_counter()
+    writes = (database.write(lambda t, id=id: add(t, id)) for id in "abcdefghijklmnopqrst")
+    ends = await asyncio.gather(*writes, return_exceptions=True)
+    assert {type(end) for end in ends} == {Unavailable} and time.perf_counter() - began < 0.05 * 10
+    other.close()
+
+
+async def test_a_row_is_read_at_once_while_another_transaction_is_under_way(path: str) -> None:
+    offload, begun, go = ThreadOffload("facts"), threading.Event(), threading.Event()
+    database = await open_database(path, offload, 5)
+    await database.write(lambda t: add(t, "a"))
+
+    def slow(t: Transaction) -> None:
+        add(t, "b")
+        begun.set()
+        assert go.wait(30)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(database.write(slow))
+        await asyncio.get_running_loop().run_in_executor(None, begun.wait)
+        assert await database.look("projects/get", id="a") is not None
+        assert await database.look("projects/get", id="b") is None, "not yet"
+        go.set()
+    assert await database.look("projects/get", id="b") is not None
+    await database.close()
     offload.close()

@@ -15,6 +15,10 @@ SMALL = {"projects/list.sql", "uploads/dead_parts.sql"}
 """These walk through tables that stay small: projects, and parts, which go once their upload has ended."""
 
 
+WHOLE = {"snapshot/blobs.sql"}
+"""A backup looks at all there is."""
+
+
 @pytest.fixture(scope="module")
 def connection() -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(":memory:", isolation_level=None)
@@ -23,7 +27,7 @@ def connection() -> Iterator[sqlite3.Connection]:
     connection.close()
 
 
-@pytest.mark.parametrize("name", sorted(STATEMENTS))
+@pytest.mark.parametrize("name", sorted(set(STATEMENTS) - WHOLE))
 def test_a_statement_finds_its_rows_by_an_index(connection: sqlite3.Connection, name: str) -> None:
     text = SQL.joinpath(name).read_text("utf-8")
     values = dict.fromkeys(re.findall(r":(\w+)", text))
