@@ -16,7 +16,8 @@ async def test_what_a_retry_is_gathered_from_is_needed_until_then(tmp_path: Path
     source, errors, own = a_file(), a_file(), a_file()
     for file in (source, errors):
         await store.files.add(file, Quota())
-    old = await store.batches.add(old := a_batch(input_file_id=source.id), an_event(old), Quota())
+    asked = a_batch(input_file_id=source.id)
+    old = await store.batches.add(asked, an_event(asked), Quota())
     for state in (BatchState.CANCELLING, BatchState.CANCELLED):
         moved = changed(old.move(state, START), error_file_id=errors.id)
         assert await store.batches.move(old.state, moved, an_event(moved))
@@ -25,7 +26,7 @@ async def test_what_a_retry_is_gathered_from_is_needed_until_then(tmp_path: Path
     await store.batches.add(retry, an_event(retry), Quota())
     for file in (source, errors):
         await store.files.delete(OURS, file.id, START)
-    assert {each.blob for each in needed(path)} == {source.blob, errors.blob}
+    assert {each.key for each in needed(path)} == {source.blob, errors.blob}
     await store.batches.gathered(retry.id, own)
-    assert {each.blob for each in needed(path)} == {own.blob}
+    assert {each.key for each in needed(path)} == {own.blob}
     await store.close()
