@@ -16,6 +16,7 @@ import math
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from random import Random
+from typing import Any
 
 from msgspec import Struct, structs
 
@@ -25,9 +26,10 @@ from batchyard.dialect import LineDialect
 from batchyard.disk import Disk
 from batchyard.domain.access import ProjectId
 from batchyard.domain.batch import Batch, BatchState, Counts
-from batchyard.domain.errors import Unavailable
+from batchyard.domain.errors import QuotaExceeded, Unavailable
 from batchyard.domain.event import EventId, arrival
 from batchyard.domain.file import File
+from batchyard.domain.price import Price
 from batchyard.domain.result import Usage
 from batchyard.journal import Journal
 from batchyard.offload import Offload
@@ -40,6 +42,7 @@ from batchyard.pipeline.finalize import Written, finalize
 from batchyard.pipeline.folder import JOURNAL, PLAN, Folders, Opened
 from batchyard.pipeline.gather import gather
 from batchyard.pipeline.leash import REASONS, Leash
+from batchyard.pipeline.parking import Line, Load, NoRoom, Parking
 from batchyard.pipeline.publish import Publisher, ResultFiles
 from batchyard.pipeline.refuse import Refused
 from batchyard.pipeline.share import Sharing
@@ -48,7 +51,7 @@ from batchyard.pipeline.tally import Tally
 from batchyard.pipeline.underway import Underway, Walking
 from batchyard.pipeline.validate import Verdict, validate
 from batchyard.pipeline.watch import Watch
-from batchyard.store import Store
+from batchyard.store import Store, TokenRoom
 from batchyard.telemetry import traces
 
 SMALL_BYTES = 256 << 10
@@ -56,6 +59,7 @@ SMALL_BYTES = 256 << 10
 nothing about it is heavy."""
 OUTPUT = "output.jsonl"
 ERRORS = "errors.jsonl"
+_ANY_ROOM = TokenRoom()
 
 
 def ignore(*_: object) -> None:
@@ -72,6 +76,9 @@ class BatchParts(Struct, frozen=True, kw_only=True):
     once, `held` what all of them hold in memory. `underway` shows the results so far to whoever looks. `moved` hears of
     every state that a walk brings a batch to, `counted` of new counts: the batch before and after; both are durable by
     then. `retried` hears how many requests of a model were asked again.
+
+    `room_of` says how many enqueued tokens a project may have, and of a model. Batches that find none are `parked`, or
+    fail. `price_of` is what a model costs now.
     """
 
     store: Store
@@ -86,6 +93,9 @@ class BatchParts(Struct, frozen=True, kw_only=True):
     engine_of: Callable[[str], Sharing]
     input_of: Callable[[str], str | None]
     max_lines: Callable[[ProjectId], int]
+    room_of: Callable[[ProjectId, str], TokenRoom]
+    price_of: Callable[[str], Price | None]
+    parking: Parking
     new_event_id: Callable[[], EventId]
     random: Random
     heavy: asyncio.Semaphore
@@ -98,13 +108,14 @@ class BatchParts(Struct, frozen=True, kw_only=True):
     max_line_bytes: int = MAX_LINE_BYTES
     dedupe: bool = True
     count_seconds: float = 1.0
+    park: bool = True
 
 
 async def walk_batch(batch: Batch, parts: BatchParts, offload: Offload, leash: Leash) -> None:
     """Walk a batch from where it stands to its end, or until the leash says to leave.
 
-    Raises Unavailable where an engine, the disk or the store cannot serve now: the batch stays as it is, and walking it
-    again later goes on.
+    Raises NoRoom where it was parked, Unavailable where an engine, the disk or the store cannot serve now: the batch
+    stays as it is, and walking it again later goes on.
     """
     try:
         with traces.span("batch.walk", batch_id=batch.id, endpoint=batch.endpoint, state=str(batch.state)):
@@ -141,7 +152,9 @@ class _BatchWalk:
     async def run(self) -> None:
         await self._look()
         self._dialect = self._parts.dialect(self._batch)
-        if not self._batch.state.terminal and await self._plan():
+        planned = not self._batch.state.terminal and await self._plan()
+        self._parts.parking.leave(self._batch)
+        if planned:
             async with self._opened() as run:
                 with self._parts.underway.shown(self._batch.id, self._walking(run)):
                     await self._answer(run)
@@ -156,14 +169,62 @@ class _BatchWalk:
         if self._batch.in_progress_at is not None and has_plan:
             return True
         try:
-            with traces.span("batch.validate"):
-                verdict = await self._validate()
+            load = await self._load(has_plan)
+            self._model = self._model or load.model
+            if self._batch.state is BatchState.VALIDATING:
+                await self._begin(load)
+            else:
+                await self._count_lines(load.lines)
         except Refused as refused:
             return await self._refuse(refused)
-        if self._model is None:
-            self._model = self._parts.model_of(next(iter(verdict.by_model)))
-        await self._begin(verdict)
         return True
+
+    async def _load(self, has_plan: bool) -> Load:
+        """Plan the batch, and say what it brings. One that was parked may have its plan. Raises Refused."""
+        parked = self._parts.parking.load_of(self._batch.id)
+        if parked is not None and has_plan:
+            return parked
+        with traces.span("batch.validate"):
+            verdict = await self._validate()
+        model = self._model or self._parts.model_of(next(iter(verdict.by_model)))
+        return Load(model, verdict.lines, verdict.input_tokens + verdict.output_tokens)
+
+    async def _begin(self, load: Load) -> None:
+        """Hold the batch's tokens and let it run, in one. Raises NoRoom where it must wait for them, Refused."""
+        room = TokenRoom() if self._is_late() else self._parts.room_of(self._batch.project, load.model)
+        if room.most is None:
+            await self._run(load, room)
+            return
+        if load.tokens > room.most:
+            raise refuse.too_many_tokens(load.tokens, room.most)
+        line: Line = (self._batch.project, None if room.project is not None else load.model)
+        seen = self._parts.parking.news_of(self._batch.project)
+        if self._parts.parking.is_behind(self._batch, line):
+            await self._park(line, load, seen)
+            return
+        try:
+            await self._run(load, room)
+        except QuotaExceeded as error:
+            await self._count_lines(0)  # nobody sees lines of a batch that does not run
+            if not self._parts.park:
+                raise refuse.no_room(error) from None
+            await self._park(line, load, seen)
+
+    async def _run(self, load: Load, room: TokenRoom) -> None:
+        """Let the batch run. Lost to a cancel, that goes on with the plan. One that is late holds nothing."""
+        held = 0 if self._is_late() else load.tokens
+        await _side_by_side(
+            self._count_lines(load.lines), self._move(BatchState.IN_PROGRESS, room=room, enqueued_tokens=held)
+        )
+
+    async def _park(self, line: Line, load: Load, seen: int) -> None:
+        """Raises NoRoom, but where the batch was cancelled meanwhile: then nobody would call the walk again."""
+        if self._leash.outcome is not None:
+            await self._look()
+            await self._count_lines(load.lines)
+            return
+        self._parts.parking.park(self._batch, line, load, seen)
+        raise NoRoom
 
     async def _validate(self) -> Verdict:
         """Check every line and write the plan. Raises Refused where the batch cannot run."""
@@ -201,7 +262,7 @@ class _BatchWalk:
 
     async def _refuse(self, refused: Refused) -> bool:
         """End a batch that cannot run, and say why."""
-        faults = {"errors": refused.errors, "error_count": refused.count}
+        faults: dict[str, Any] = {"errors": refused.errors, "error_count": refused.count}
         if self._batch.in_progress_at is not None:
             raise Unavailable(f"The input of {self._batch.id} is not what it was when the batch began to run.")
         if self._batch.state is BatchState.CANCELLING or not await self._move(BatchState.FAILED, **faults):
@@ -225,13 +286,8 @@ class _BatchWalk:
     def _heavy(self) -> AbstractAsyncContextManager[object]:
         return nullcontext() if self._small else self._parts.heavy
 
-    async def _begin(self, verdict: Verdict) -> None:
-        """Say how many lines there are, and that they run."""
-        counts = structs.replace(self._batch.counts, total=verdict.lines)
-        steps: list[Awaitable[object]] = [self._count(counts, self._batch.usage)]
-        if self._batch.state is BatchState.VALIDATING:
-            steps.append(self._move(BatchState.IN_PROGRESS))  # lost to a cancel: then that goes on with the plan
-        await _side_by_side(*steps)
+    async def _count_lines(self, lines: int) -> None:
+        await self._count(structs.replace(self._batch.counts, total=lines), self._batch.usage)
 
     # Dispatch and record
 
@@ -267,11 +323,13 @@ class _BatchWalk:
 
     def _heed_the_state(self) -> None:
         """What happened while nobody walked."""
-        deadline = self._batch.deadline_at
         if self._batch.state is BatchState.CANCELLING:
             self._leash.cancel()
-        elif deadline is not None and self._parts.clock.now() >= deadline:
+        elif self._is_late():
             self._leash.expire()
+
+    def _is_late(self) -> bool:
+        return self._batch.deadline_at is not None and self._parts.clock.now() >= self._batch.deadline_at
 
     async def _ask(self, run: Opened) -> None:
         """Ask the engine what is left; what it answered is durable when this returns."""
@@ -320,7 +378,7 @@ class _BatchWalk:
         elif written.usage != usage:
             await self._count(counts, written.usage)
         while not self._batch.state.terminal:  # lost to a cancel, once
-            await self._close(run, files)
+            await self._close(run, files, written.usage)
 
     async def _finalizing(self) -> bool:
         """Lost to a cancel: it is finalized all the same."""
@@ -333,7 +391,7 @@ class _BatchWalk:
         steps: list[Awaitable[object]] = [self._count(counts, usage)]
         if before.state is BatchState.IN_PROGRESS:
             finalizing = self._after(before, BatchState.FINALIZING)
-            closed = self._closed(finalizing, run, files)
+            closed = self._closed(finalizing, run, files, usage)
             steps += [self._write_move(before, finalizing), self._write_move(finalizing, closed, *files.all)]
         await _side_by_side(*steps)
         await self._look()
@@ -367,36 +425,38 @@ class _BatchWalk:
             errors=f"{self._folder}/{ERRORS}" if written.error_bytes else None,
         )
 
-    async def _close(self, run: Opened, files: ResultFiles) -> None:
+    async def _close(self, run: Opened, files: ResultFiles, usage: Usage) -> None:
         before = self._batch
-        await self._moved(before, self._closed(before, run, files), *files.all)
+        await self._moved(before, self._closed(before, run, files, usage), *files.all)
 
-    def _closed(self, before: Batch, run: Opened, files: ResultFiles) -> Batch:
-        output, errors = files.output, files.errors
+    def _closed(self, before: Batch, run: Opened, files: ResultFiles, usage: Usage) -> Batch:
+        output, errors, price = files.output, files.errors, self._parts.price_of(self._model or "")
         return self._after(
             before,
             _last_state(before, run),
             output_file_id=output.id if output else None,
             error_file_id=errors.id if errors else None,
+            cost_nanos=price.cost(usage, batch=True) if price else None,
+            currency=price.currency if price else None,
         )
 
     # States
 
-    async def _move(self, to: BatchState, **facts: object) -> bool:
+    async def _move(self, to: BatchState, *, room: TokenRoom = _ANY_ROOM, **facts: object) -> bool:
         """Bring the batch to its next state; False where somebody else moved it first: it then stands where that is."""
-        return await self._moved(self._batch, self._after(self._batch, to, **facts))
+        return await self._moved(self._batch, self._after(self._batch, to, **facts), room=room)
 
-    async def _moved(self, before: Batch, after: Batch, *files: File) -> bool:
-        moved = await self._write_move(before, after, *files)
+    async def _moved(self, before: Batch, after: Batch, *files: File, room: TokenRoom = _ANY_ROOM) -> bool:
+        moved = await self._write_move(before, after, *files, room=room)
         if moved:  # meanwhile it may have been counted
             self._batch = structs.replace(after, counts=self._batch.counts, usage=self._batch.usage)
         else:
             await self._look()
         return moved
 
-    async def _write_move(self, before: Batch, after: Batch, *files: File) -> bool:
+    async def _write_move(self, before: Batch, after: Batch, *files: File, room: TokenRoom = _ANY_ROOM) -> bool:
         event = arrival(self._parts.new_event_id(), after)
-        moved = await self._parts.store.batches.move(before.state, after, event, files)
+        moved = await self._parts.store.batches.move(before.state, after, event, files, room)
         if moved:
             self._parts.moved(after)
         return moved

@@ -4,12 +4,17 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from batchyard.domain.access import NO_LIMITS, ModelLimits
 from batchyard.domain.errors import NotFound
+from batchyard.domain.price import Price
 from batchyard.engine import Abilities, Engine
 
 
 class Model(Struct, frozen=True):
-    """One model under its name. `created` is in Unix seconds; `engine_name` what its engine calls it, None: so."""
+    """One model under its name. `created` is in Unix seconds; `engine_name` what its engine calls it, None: so.
+
+    `price` None: it costs nothing. `limits` are for each project that has no others of its own.
+    """
 
     name: str
     engine: Engine
@@ -17,6 +22,8 @@ class Model(Struct, frozen=True):
     created: int = 0
     owned_by: str = "local"
     engine_name: str | None = None
+    price: Price | None = None
+    limits: ModelLimits = NO_LIMITS
 
     @property
     def asked_as(self) -> str:

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from batchyard.clock import Clock
-from batchyard.domain.access import Action, Caller
-from batchyard.domain.batch import Batch, BatchId, BatchState, Form
-from batchyard.domain.errors import Conflict, NotFound
+from batchyard.domain.access import HIGHEST_PRIORITY, Action, Caller
+from batchyard.domain.batch import Batch, BatchState, Form
+from batchyard.domain.errors import Conflict
 from batchyard.domain.event import arrival
 from batchyard.domain.file import ExpiresAfter, FileId
 from batchyard.service import checks
 from batchyard.service.access import require
+from batchyard.service.batches import found
 from batchyard.service.ids import Ids
 from batchyard.service.rules import BatchRules, QuotaOf
 from batchyard.store import Store
@@ -46,16 +47,17 @@ class Retries:
         was used for something else.
         """
         require(caller, Action.RUN_BATCHES)
-        old = await self._found(caller, id)
-        new = self._new(caller, old, asked)
+        old = await found(self._store, caller.project, id)
+        quota = self._quota_of(caller.project)
+        most = min(HIGHEST_PRIORITY.get(caller.role, 0), quota.highest_priority)
+        new = self._new(caller, old, asked, most)
         _require_lines(old)
         await self._require_file(caller, old.input_file_id, "input")
         await self._require_file(caller, old.error_file_id or FileId(""), "error")
         once = checks.once(idempotency_key, [old.id, asked])
-        quota = self._quota_of(caller.project)
         return await self._store.batches.add(new, arrival(self._ids.event(), new), quota, once)
 
-    def _new(self, caller: Caller, old: Batch, asked: RetryBatch) -> Batch:
+    def _new(self, caller: Caller, old: Batch, asked: RetryBatch, highest_priority: int) -> Batch:
         """Like the old one, but for what is asked otherwise, and for everything that has become of it."""
         window, seconds = self._window(old, asked)
         metadata = checks.metadata(asked.metadata)
@@ -74,7 +76,7 @@ class Retries:
             metadata=old.metadata if metadata is None else metadata,
             output_expires_after_seconds=old.output_expires_after_seconds if kept_seconds is None else kept_seconds,
             retry_of=old.id,
-            priority=old.priority,
+            priority=min(old.priority, highest_priority),
             created_at=at,
             expires_at=at + seconds,
             deadline_at=at + seconds if expires else None,
@@ -95,12 +97,6 @@ class Retries:
                 reason=f"{kind}_file_gone",
             )
 
-    async def _found(self, caller: Caller, id: str) -> Batch:
-        batch = await self._store.batches.get(caller.project, BatchId(id))
-        if batch is None:
-            raise NotFound(f"No batch found with id '{id}'.")
-        return batch
-
     def _now(self) -> int:
         return int(self._clock.now())
 
@@ -115,8 +111,8 @@ def _require_lines(batch: Batch) -> None:
         )
     if batch.state is BatchState.FAILED or batch.error_count:
         raise Conflict(
-            "This batch did not run, because its input file cannot.",
-            remedy="Mend the lines that 'errors' names, upload the file again, and create a batch of it.",
+            "This batch did not run, for the reasons in its 'errors'.",
+            remedy="Mend what they name, and create a batch of the file.",
             reason="batch_not_valid",
         )
     if batch.error_file_id is None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from random import Random
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from batchyard.blob import Blobs
 from batchyard.clock import Clock
@@ -12,8 +12,10 @@ from batchyard.config import DispatchSettings
 from batchyard.dialect import LineDialect
 from batchyard.dialects.lines import nebius, openai
 from batchyard.disk import Disk
+from batchyard.domain.access import ProjectId
 from batchyard.domain.batch import Batch, Form
-from batchyard.domain.errors import Unavailable
+from batchyard.domain.errors import NotFound, Unavailable
+from batchyard.domain.price import Price
 from batchyard.endpoints import ENDPOINTS
 from batchyard.journals.disk import open_journal
 from batchyard.offload import Lanes, Offload
@@ -21,6 +23,7 @@ from batchyard.pipeline.backlog import Held
 from batchyard.pipeline.batch_walk import BatchParts, ignore, walk_batch
 from batchyard.pipeline.folder import Folders
 from batchyard.pipeline.leash import Leash
+from batchyard.pipeline.parking import Parking
 from batchyard.pipeline.publish import Publisher
 from batchyard.pipeline.share import Sharing
 from batchyard.pipeline.underway import Underway
@@ -28,8 +31,8 @@ from batchyard.server.models import Models
 from batchyard.service import rules
 from batchyard.service.batches import canonical
 from batchyard.service.ids import Ids
-from batchyard.service.rules import BatchRules, QuotaOf
-from batchyard.store import Store
+from batchyard.service.rules import BatchRules, QuotaOf, WhenFull
+from batchyard.store import Store, TokenRoom
 
 HEAVY_AT_ONCE = 2
 """How many batches read or write whole files at the same time: more of them would take the processor from the doors."""
@@ -86,6 +89,8 @@ class Yard(Struct, frozen=True, kw_only=True):
     on_commit: Callable[[float], None] = ignore
     dispatch: DispatchSettings = DispatchSettings()
     count_seconds: float = 1.0
+    parking: Parking = field(default_factory=Parking)
+    when_full: WhenFull = WhenFull.QUEUE
 
 
 def batch_parts(yard: Yard) -> BatchParts:
@@ -105,6 +110,9 @@ def batch_parts(yard: Yard) -> BatchParts:
         engine_of=yard.engines.of,
         input_of=yard.blobs.path,
         max_lines=lambda project: yard.quota_of(project).requests_per_file,
+        room_of=_room_for(yard),
+        price_of=_price_for(yard.models),
+        parking=yard.parking,
         new_event_id=yard.ids.event,
         random=yard.random,
         heavy=asyncio.Semaphore(HEAVY_AT_ONCE),
@@ -115,12 +123,35 @@ def batch_parts(yard: Yard) -> BatchParts:
         retried=yard.retried,
         dispatch=yard.dispatch,
         count_seconds=yard.count_seconds,
+        park=yard.when_full is WhenFull.QUEUE,
     )
 
 
 async def walk_in_a_lane(parts: BatchParts, lanes: Lanes, batch: Batch, leash: Leash) -> None:
     """Walk a batch with a lane of its own for its disk, so that it waits for no other's."""
     await walk_batch(batch, parts, lanes.lane(), leash)
+
+
+def _room_for(yard: Yard) -> Callable[[ProjectId, str], TokenRoom]:
+    """How many tokens batches of a project may hold, and those of a model among them, as it is now."""
+
+    def room(project: ProjectId, model: str) -> TokenRoom:
+        quota = yard.quota_of(project)
+        return TokenRoom(quota.enqueued_tokens, quota.limits(model, yard.models.find(model).limits).enqueued_tokens)
+
+    return room
+
+
+def _price_for(models: Models) -> Callable[[str], Price | None]:
+    """What a model costs now; nothing where it is served no more."""
+
+    def price(model: str) -> Price | None:
+        try:
+            return models.find(model).price
+        except NotFound:
+            return None
+
+    return price
 
 
 def _dialect_for(models: Models) -> Callable[[Batch], LineDialect]:

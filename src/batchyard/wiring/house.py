@@ -21,10 +21,12 @@ from batchyard.pipeline.batch_walk import tidy
 from batchyard.pipeline.calendar import Calendar, CalendarSettings
 from batchyard.pipeline.notice import NoticedStore, log_move
 from batchyard.pipeline.notify import Notify
+from batchyard.pipeline.parking import Parking
 from batchyard.pipeline.underway import Underway
 from batchyard.server.house import House, Limits
 from batchyard.server.interactive import Interactive
 from batchyard.server.models import Models
+from batchyard.server.tolls import Tolls
 from batchyard.service.access import Access
 from batchyard.service.batches import Batches
 from batchyard.service.feed import Feed
@@ -33,6 +35,7 @@ from batchyard.service.ids import Ids
 from batchyard.service.results import Results
 from batchyard.service.retry import Retries
 from batchyard.service.rules import BatchRules, FileRules, QuotaOf, UploadRules
+from batchyard.service.spending import Spending
 from batchyard.service.sweep import Sweep
 from batchyard.service.uploads import Uploads
 from batchyard.service.webhooks import Webhooks
@@ -88,6 +91,7 @@ class Rooms(Struct, frozen=True, kw_only=True):
     sweep: Sweep
     engines: Engines
     calendar: Calendar
+    parking: Parking
     tidy: Callable[[], Awaitable[None]]
     duties: tuple[Callable[[], Awaitable[None]], ...] = ()
 
@@ -95,7 +99,7 @@ class Rooms(Struct, frozen=True, kw_only=True):
 def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = None) -> Rooms:
     """All rooms, without models: those come as their engines start. `ready` is why no work is taken yet."""
     store, clock, ids = ground.store, ground.clock, Ids(ground.random)
-    metrics, models, engines = Metrics(), Models(), Engines()
+    metrics, models, engines, parking = Metrics(), Models(), Engines(), Parking()
     underway, feed = Underway(ground.blob_steps), Feed(store, clock, _event_bytes)
     parts = batch_parts(
         Yard(
@@ -117,9 +121,12 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
             on_commit=metrics.journal_seconds.observe,
             dispatch=settings.dispatch,
             count_seconds=settings.count_seconds,
+            parking=parking,
+            when_full=settings.batch_rules.when_full,
         )
     )
-    calendar = Calendar(store, clock, partial(walk_in_a_lane, parts, ground.lanes), settings.calendar)
+    calendar = Calendar(store, clock, partial(walk_in_a_lane, parts, ground.lanes), settings.calendar, parking)
+    spending = Spending(store, clock)
     measures = Measures(metrics, clock, underway, lambda: calendar.waiting, lambda: engines.sharings)
     metrics.at_look.append(lambda: metrics.listeners.set(feed.listeners))
     noticed = NoticedStore(store, partial(_notice, calendar, measures, feed))
@@ -139,6 +146,8 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         webhooks=Webhooks(store, clock, ids, courier.check, courier.carry, settings.webhooks.rules),
         models=models,
         interactive=Interactive(metrics, timeout_seconds=settings.dispatch.request_timeout_seconds),
+        tolls=Tolls(settings.quota_of, spending),
+        spending=spending,
         metrics=metrics,
         ids=ground.random,
         clock=clock,
@@ -151,8 +160,9 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         sweep=Sweep(store, ground.blobs, clock),
         engines=engines,
         calendar=calendar,
+        parking=parking,
         tidy=lambda: tidy(parts, ground.blob_steps),
-        duties=(feed.run, lambda: measures.begin(store), notify.run, access.keep_notes),
+        duties=(spending.keep_flushed, feed.run, lambda: measures.begin(store), notify.run, access.keep_notes),
     )
 
 

@@ -7,6 +7,7 @@ from batchyard.stores.sqlite.batches import SqliteBatches, SqliteEvents
 from batchyard.stores.sqlite.database import Database, open_database
 from batchyard.stores.sqlite.files import SqliteFiles
 from batchyard.stores.sqlite.keys import SqliteKeys, SqliteProjects
+from batchyard.stores.sqlite.spending import SqliteSpending
 from batchyard.stores.sqlite.uploads import SqliteUploads
 from batchyard.stores.sqlite.webhooks import SqliteWebhooks
 
@@ -32,6 +33,7 @@ class SqliteStore:
         self.uploads = SqliteUploads(database)
         self.batches = SqliteBatches(database)
         self.events = SqliteEvents(database)
+        self.spending = SqliteSpending(database)
         self.webhooks = SqliteWebhooks(database)
 
     async def close(self) -> None:
