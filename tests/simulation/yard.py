@@ -28,14 +28,17 @@ from batchyard.domain.result import Answer, Failure, Fault, Reply, usage_of
 from batchyard.domain.webhook import WebhookEndpoint
 from batchyard.engine import Abilities
 from batchyard.engines import echo
-from batchyard.pipeline.batch_walk import BatchParts, tidy, walk_batch
+from batchyard.pipeline.batch_walk import SMALL_BYTES, BatchParts, tidy, walk_batch
 from batchyard.pipeline.calendar import Calendar, CalendarSettings
+from batchyard.pipeline.examine import Examinations, Growing, Taking
+from batchyard.pipeline.heavy import Terms
 from batchyard.pipeline.leash import Leash
 from batchyard.pipeline.notice import NoticedStore
 from batchyard.pipeline.notify import Notify, NotifySettings
 from batchyard.pipeline.parking import NoRoom
 from batchyard.pipeline.share import Sharing
 from batchyard.pipeline.underway import Underway
+from batchyard.pipeline.validate import OnProgress, Verdict, validate
 from batchyard.server.models import Model, Models
 from batchyard.service.batches import Batches, CreateBatch
 from batchyard.service.files import Files
@@ -46,7 +49,8 @@ from batchyard.service.rules import BatchRules, WhenFull
 from batchyard.service.sweep import Sweep
 from batchyard.store import Cursor
 from batchyard.stores import sqlite
-from batchyard.wiring.batches import Engines, Yard, batch_parts
+from batchyard.wiring.batches import Engines, Yard, batch_parts, terms_of_url
+from batchyard.wiring.lines import line_dialect
 from tests.simulation.batches import CHAT, WINDOW_SECONDS, Asked, Line, Trouble, asked_for, bounds_of, troubles_of
 from tests.simulation.disk import Faults, FaultyDisk, PowerCut
 from tests.simulation.loop import SimulatedLoop
@@ -61,11 +65,14 @@ PRICE = Price(input=1_500_000_000, output=6_000_000_000)
 RULES = BatchRules(windows={"24h": 86_400, "short": WINDOW_SECONDS})
 
 
-def simulate_yard(seed: int) -> int:
-    """Run one seed and check it; how many lives it took. Raises AssertionError where a promise was broken."""
+def simulate_yard(seed: int) -> tuple[int, int]:
+    """Run one seed and check it; how many lives it took, and how many batches took over what had been examined.
+
+    Raises AssertionError where a promise was broken.
+    """
     simulation = _Simulation(seed)
     simulation.run()
-    return simulation.lives
+    return simulation.lives, simulation.taken
 
 
 class _Clock:
@@ -106,6 +113,7 @@ class _Simulation:
         self.retries: dict[int, BatchId] = {}
         self.read: dict[int, tuple[bytes, str | None]] = {}  # what a reader has, and where it goes on
         self.lives = 0
+        self.taken = 0
         self.ill = False
         self.away = (0.0, 0.0)
         self.bugs: list[Exception] = []
@@ -173,18 +181,22 @@ class _Simulation:
         blobs = await local.open(local.Config(folder="/data/blobs"), self.disk, InlineOffload(self.random, 0.002))
         ids, stop = Ids(self.random), asyncio.Event()
         await Sweep(store, blobs, self.clock).orphans()
-        parts = self._parts(store, blobs, ids)
+        models = Models()
+        examinations = self._examinations(blobs, models)
+        parts = self._parts(store, blobs, ids, models, examinations)
         await tidy(parts, InlineOffload(self.random, 0.002))
+        await examinations.clear()
         settings = CalendarSettings(at_once=2, grace_seconds=3, halt_seconds=1)
         calendar = Calendar(store, self.clock, partial(self._walk, parts), settings, parts.parking)
         noticed = NoticedStore(store, calendar.notice)
-        files = Files(store, blobs, self.clock, ids, self._quota_of)
+        files = Files(store, blobs, self.clock, ids, self._quota_of, examiner=examinations)
         batches = Batches(noticed, self.clock, ids, self._quota_of, RULES)
         retries = Retries(noticed, self.clock, ids, self._quota_of, RULES)
         if stop_after is not None:
             asyncio.get_running_loop().call_later(stop_after, stop.set)
         async with asyncio.TaskGroup() as group:
             group.create_task(calendar.run(stop))
+            examining = group.create_task(examinations.run())
             results = Results(store, blobs, self.clock, parts.underway.portion)
             readers = [group.create_task(self._reader(each, results)) for each in self.asked]
             notify = Notify(store, self.clock, self.random, self._hear, NotifySettings())
@@ -195,9 +207,8 @@ class _Simulation:
                 await self._check_holds(store)
                 if all(person.done() for person in people) and not await store.batches.unended():
                     stop.set()
-            for person in (*people, *readers):
-                person.cancel()
-            notifying.cancel()
+            for task in (*people, *readers, examining, notifying):
+                task.cancel()
 
     async def _hear(self, endpoint: WebhookEndpoint, event: Event) -> int:
         """Takes its time, and takes an event sooner or later."""
@@ -217,21 +228,48 @@ class _Simulation:
             await self.store.webhooks.add(self.endpoint, 1)
         return self.store
 
-    def _parts(self, store: sqlite.SqliteStore, blobs: local.LocalBlobs, ids: Ids) -> BatchParts:
+    def _examinations(self, blobs: local.LocalBlobs, models: Models) -> Examinations:
+        """Of every input, however small; carried out as it would be elsewhere, in its own time."""
+        disk, offload = self.disk, InlineOffload(self.random, 0.5)
+
+        async def examine(growing: Growing, plan_path: str, terms: Terms, on_progress: OnProgress) -> Verdict:
+            whole = asyncio.Event()
+            growing.follow(lambda: whole.set() if growing.whole else None)
+            await whole.wait()
+            dialect = line_dialect("examination", terms)
+            return await offload(
+                lambda: validate(disk, growing.path, plan_path, dialect, dedupe=True, on_progress=on_progress)
+            )
+
+        steps, terms_of = InlineOffload(self.random, 0.002), partial(terms_of_url, models=models)
+        return Examinations(disk, steps, "/data/examined", examine, terms_of, blobs.path, 1)
+
+    def _parts(
+        self, store: sqlite.SqliteStore, blobs: local.LocalBlobs, ids: Ids, models: Models, examinations: Examinations
+    ) -> BatchParts:
         abilities = Abilities(endpoints=frozenset({CHAT}), models=None, slots=3)
         sharing = Sharing(echo.open(echo.Config(script=_Engine(self.random, self.away))), abilities, self.clock)
-        engines, models = Engines(), Models()
+        engines = Engines()
         engines.add("m", sharing)
         limits = ModelLimits(enqueued_tokens=self.bounds.model)
         models.add(Model("m", sharing.front(), abilities, price=PRICE, limits=limits))
         yard = Yard(
             store=store, blobs=blobs, disk=self.disk, clock=self.clock, ids=ids, random=self.random, models=models,
             engines=engines, quota_of=self._quota_of, folder=RUNS, steps=InlineOffload(self.random, 0.002),
+            examined=self._taken(examinations), small_bytes=self.random.choice((0, SMALL_BYTES)),
             underway=Underway(InlineOffload(self.random, 0.002)),
             dispatch=DispatchSettings(request_timeout_seconds=5, retries=50, engine_down_seconds=6),
             when_full=self.bounds.when_full,
         )  # fmt: skip
         return batch_parts(yard)
+
+    def _taken(self, examinations: Examinations) -> Taking:
+        async def take(blob: str, terms: Terms, plan_path: str, on_progress: OnProgress) -> Verdict | None:
+            verdict = await examinations.take(blob, terms, plan_path, on_progress)
+            self.taken += verdict is not None
+            return verdict
+
+        return take
 
     async def _walk(self, parts: BatchParts, batch: Batch, leash: Leash) -> None:
         try:

@@ -65,6 +65,7 @@ class Options:
     batch_rules: BatchRules | None = None
     walks: CalendarSettings | None = None
     slots: int | None = None
+    heavy_bytes: int | None = None
     price: Price | None = None
     model_limits: ModelLimits = NO_LIMITS
     rate_seconds: Callable[[], float] = loop_seconds
@@ -164,6 +165,7 @@ async def live(**options: Any) -> AsyncGenerator[Live]:
         made, lanes = Options(**options), Lanes(2)
         stack.callback(lanes.close)
         rooms = await _rooms(made, store, folder, lanes)
+        stack.push_async_callback(rooms.close)
         house = rooms.house
         first = await house.access.first_admin_key()
         assert first is not None
@@ -199,7 +201,9 @@ async def _rooms(options: Options, store: sqlite.SqliteStore, folder: str, lanes
 
 
 def _settings(options: Options) -> HouseSettings:
+    heavy = {} if options.heavy_bytes is None else {"heavy_bytes": options.heavy_bytes}
     return HouseSettings(
+        **heavy,
         quota_of=lambda _: options.quota,
         file_rules=options.file_rules or FileRules(),
         upload_rules=options.upload_rules or UploadRules(),

@@ -14,14 +14,14 @@ its owner, has an error line written for everything that did not run, and is fin
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager
 from random import Random
 from typing import Any
 
 from msgspec import Struct, structs
 
 from batchyard.clock import Clock
-from batchyard.config import MAX_LINE_BYTES, DispatchSettings, Order
+from batchyard.config import MAX_LINE_BYTES, DispatchSettings
 from batchyard.dialect import LineDialect
 from batchyard.disk import Disk
 from batchyard.domain.access import ProjectId
@@ -37,10 +37,13 @@ from batchyard.pipeline import folder as folders
 from batchyard.pipeline import refuse, rest
 from batchyard.pipeline.aside import Aside
 from batchyard.pipeline.backlog import Held
+from batchyard.pipeline.beat import Beat
 from batchyard.pipeline.dispatch import dispatch
-from batchyard.pipeline.finalize import Written, finalize
+from batchyard.pipeline.examine import Taking, nothing_examined
+from batchyard.pipeline.finalize import Written
 from batchyard.pipeline.folder import JOURNAL, PLAN, Folders, Opened
 from batchyard.pipeline.gather import gather
+from batchyard.pipeline.heavy import Check, Heavy, Terms, Writing
 from batchyard.pipeline.leash import REASONS, Leash
 from batchyard.pipeline.parking import Line, Load, NoRoom, Parking
 from batchyard.pipeline.publish import Publisher, ResultFiles
@@ -49,7 +52,7 @@ from batchyard.pipeline.share import Sharing
 from batchyard.pipeline.stop import Stopped
 from batchyard.pipeline.tally import Tally
 from batchyard.pipeline.underway import Underway, Walking
-from batchyard.pipeline.validate import Verdict, validate
+from batchyard.pipeline.validate import Verdict
 from batchyard.pipeline.watch import Watch
 from batchyard.store import Store, TokenRoom
 from batchyard.telemetry import traces
@@ -70,12 +73,13 @@ class BatchParts(Struct, frozen=True, kw_only=True):
     """What batches are walked with.
 
     `folder` holds a run folder for each batch, which `folders` makes. `journal` opens the one in a folder, for a number
-    of lines, with the walk's own offload. `dialect` holds lines to their batch's endpoint and models. `model_of` says
-    what a model that lines may name is called, `engine_of` who answers for it (raises Unavailable where nobody does
-    now). `input_of` is where the bytes of a blob lie. `heavy` bounds how many walks read or write whole big files at
-    once, `held` what all of them hold in memory. `underway` shows the results so far to whoever looks. `moved` hears of
-    every state that a walk brings a batch to, `counted` of new counts: the batch before and after; both are durable by
-    then. `retried` hears how many requests of a model were asked again.
+    of lines, with the walk's own offload. `dialect` holds lines to their batch's `terms`. `model_of` says what a model
+    that lines may name is called, `engine_of` who answers for it (raises Unavailable where nobody does now). `input_of`
+    is where the bytes of a blob lie. `heavy` carries out what reads or writes whole files, `examined` hands over what
+    was found out while an input arrived. `gathering` bounds how many retries are gathered at once, `held` what all
+    walks hold in memory; `beat` lets them share syncs; up to `small_bytes` an input is small. `underway` shows the results so far to whoever looks. `moved` hears of every
+    state that a walk brings a batch to, `counted` of new counts: the batch before and after; both are durable by then.
+    `retried` hears how many requests of a model were asked again.
 
     `room_of` says how many enqueued tokens a project may have, and of a model. Batches that find none are `parked`, or
     fail. `price_of` is what a model costs now.
@@ -98,9 +102,14 @@ class BatchParts(Struct, frozen=True, kw_only=True):
     parking: Parking
     new_event_id: Callable[[], EventId]
     random: Random
-    heavy: asyncio.Semaphore
+    terms: Callable[[Batch], Terms]
+    heavy: Heavy
+    gathering: asyncio.Semaphore
     held: Held
+    beat: Beat
     underway: Underway
+    examined: Taking = nothing_examined
+    small_bytes: int = SMALL_BYTES
     moved: Callable[[Batch], None] = ignore
     counted: Callable[[Batch, Batch], None] = ignore
     retried: Callable[[str, int], None] = ignore
@@ -118,7 +127,10 @@ async def walk_batch(batch: Batch, parts: BatchParts, offload: Offload, leash: L
     stays as it is, and walking it again later goes on.
     """
     try:
-        with traces.span("batch.walk", batch_id=batch.id, endpoint=batch.endpoint, state=str(batch.state)):
+        with (
+            parts.beat.walking(),
+            traces.span("batch.walk", batch_id=batch.id, endpoint=batch.endpoint, state=str(batch.state)),
+        ):
             await _BatchWalk(batch, parts, offload, leash).run()
     except OSError as error:
         raise Unavailable(
@@ -212,6 +224,7 @@ class _BatchWalk:
 
     async def _run(self, load: Load, room: TokenRoom) -> None:
         """Let the batch run. Lost to a cancel, that goes on with the plan. One that is late holds nothing."""
+        await self._parts.beat.wait()
         held = 0 if self._is_late() else load.tokens
         await _side_by_side(
             self._count_lines(load.lines), self._move(BatchState.IN_PROGRESS, room=room, enqueued_tokens=held)
@@ -238,19 +251,24 @@ class _BatchWalk:
             if self._batch.in_progress_at is None:  # else it was let in when more were allowed
                 refuse.too_many(lines, most)
 
+        await parts.beat.wait()
         await parts.folders.make(self._batch.id)
-        async with self._heavy():
-            verdict = await self._offload(
-                lambda: validate(
-                    self._disk,
-                    path,
-                    f"{self._folder}/{PLAN}",
-                    self._dialect,
-                    dedupe=parts.dedupe,
-                    max_line_bytes=parts.max_line_bytes,
-                    on_progress=on_progress,
-                )
-            )
+        check = Check(
+            disk=self._disk,
+            small=self._small,
+            input_path=path,
+            plan_path=f"{self._folder}/{PLAN}",
+            run_id=self._batch.id,
+            terms=parts.terms(self._batch),
+            dialect=self._dialect,
+            dedupe=parts.dedupe,
+            max_line_bytes=parts.max_line_bytes,
+        )
+        verdict = None
+        if not self._small:
+            verdict = await parts.examined(self._batch.input_blob or "", check.terms, check.plan_path, on_progress)
+        if verdict is None:
+            verdict = await parts.heavy.validate(check, self._offload, on_progress)
         refuse.bad_lines(verdict)
         return verdict
 
@@ -275,16 +293,13 @@ class _BatchWalk:
         path = self._parts.input_of(blob) if blob is not None else None
         if path is not None and disk.exists(path):
             handle = disk.open(path)
-            self._small = handle.size() <= SMALL_BYTES
+            self._small = handle.size() <= self._parts.small_bytes
             handle.close()
         if self._small:
             self._disk = Aside(disk, f"{self._folder}/{PLAN}")
         if disk.names(f"{self._folder}/{JOURNAL}"):  # as earlier releases began it
             self._journal_folder = f"{self._folder}/{JOURNAL}"
         return disk.exists(f"{self._folder}/{PLAN}")
-
-    def _heavy(self) -> AbstractAsyncContextManager[object]:
-        return nullcontext() if self._small else self._parts.heavy
 
     async def _count_lines(self, lines: int) -> None:
         await self._count(structs.replace(self._batch.counts, total=lines), self._batch.usage)
@@ -366,27 +381,29 @@ class _BatchWalk:
 
         A small batch has them before anybody could see that it is finalized: all that is said of it is one commit.
         """
-        counts, usage = await self._offload(lambda: rest.final_counts(run)), rest.counted(run)[1]
+        counts = await self._offload(lambda: rest.final_counts(run))
         if not self._small:
-            await _side_by_side(self._count(counts, usage), self._finalizing())
+            await _side_by_side(self._count(counts, rest.counted(run)[1]), self._finalizing())
         with traces.span("batch.finalize", lines=counts.total):
             written = await self._write(run)
         with traces.span("batch.publish"):
             files = await self._publish(written)
         if self._small:
             await self._end_at_once(run, counts, written.usage, files)
-        elif written.usage != usage:
+        else:
             await self._count(counts, written.usage)
         while not self._batch.state.terminal:  # lost to a cancel, once
             await self._close(run, files, written.usage)
 
-    async def _finalizing(self) -> bool:
+    async def _finalizing(self) -> None:
         """Lost to a cancel: it is finalized all the same."""
-        return self._batch.state is BatchState.IN_PROGRESS and await self._move(BatchState.FINALIZING)
+        if self._batch.state is BatchState.IN_PROGRESS:
+            await self._move(BatchState.FINALIZING)
 
     async def _end_at_once(self, run: Opened, counts: Counts, usage: Usage, files: ResultFiles) -> None:
         """The last moves of a batch, begun one after another without waiting. One that loses its state changes
         nothing, nor do those behind it."""
+        await self._parts.beat.wait()
         before = structs.replace(self._batch, counts=counts, usage=usage)
         steps: list[Awaitable[object]] = [self._count(counts, usage)]
         if before.state is BatchState.IN_PROGRESS:
@@ -401,21 +418,22 @@ class _BatchWalk:
             if self._leash.halted:
                 raise Stopped
 
-        async with self._heavy():
-            return await self._offload(
-                lambda: finalize(
-                    self._parts.disk,
-                    run.plan,
-                    run.reader,
-                    run.journal,
-                    self._dialect,
-                    output=f"{self._folder}/{OUTPUT}",
-                    errors=f"{self._folder}/{ERRORS}",
-                    order=Order.INPUT,
-                    on_progress=on_progress,
-                    durable=False,  # publishing them makes them so
-                )
-            )
+        parts, path = self._parts, self._parts.input_of(self._batch.input_blob or "")
+        assert path is not None
+        writing = Writing(
+            small=self._small,
+            folder=self._folder,
+            journal_folder=self._journal_folder,
+            input_path=path,
+            output=f"{self._folder}/{OUTPUT}",
+            errors=f"{self._folder}/{ERRORS}",
+            run_id=self._batch.id,
+            terms=parts.terms(self._batch),
+            form=self._batch.form,
+            dialect=self._dialect,
+            run=run,
+        )
+        return await parts.heavy.finalize(writing, self._offload, on_progress)
 
     async def _publish(self, written: Written) -> ResultFiles:
         return await self._parts.publisher.publish(

@@ -41,7 +41,7 @@ class Parts(Protocol):
     @property
     def input_of(self) -> Callable[[str], str | None]: ...
     @property
-    def heavy(self) -> asyncio.Semaphore: ...
+    def gathering(self) -> asyncio.Semaphore: ...
     @property
     def max_line_bytes(self) -> int: ...
 
@@ -74,7 +74,7 @@ async def gather(
         if not fitting:
             raise refuse.not_gathered(batch, "its error file does not fit its input")
 
-    async with parts.heavy:
+    async with parts.gathering:
         await offload(write)
         file = await parts.publisher.input_file(batch, int(parts.clock.now()), output)
     return await parts.store.batches.gathered(batch.id, file)

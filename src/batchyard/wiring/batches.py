@@ -9,8 +9,6 @@ from msgspec import Struct, field
 from batchyard.blob import Blobs
 from batchyard.clock import Clock
 from batchyard.config import DispatchSettings
-from batchyard.dialect import LineDialect
-from batchyard.dialects.lines import nebius, openai
 from batchyard.disk import Disk
 from batchyard.domain.access import ProjectId
 from batchyard.domain.batch import Batch, Form
@@ -20,8 +18,11 @@ from batchyard.endpoints import ENDPOINTS
 from batchyard.journals.disk import open_journal
 from batchyard.offload import Lanes, Offload
 from batchyard.pipeline.backlog import Held
-from batchyard.pipeline.batch_walk import BatchParts, ignore, walk_batch
+from batchyard.pipeline.batch_walk import SMALL_BYTES, BatchParts, ignore, walk_batch
+from batchyard.pipeline.beat import Beat
+from batchyard.pipeline.examine import Taking, nothing_examined
 from batchyard.pipeline.folder import Folders
+from batchyard.pipeline.heavy import Heavy, InThreads, Terms
 from batchyard.pipeline.leash import Leash
 from batchyard.pipeline.parking import Parking
 from batchyard.pipeline.publish import Publisher
@@ -33,6 +34,7 @@ from batchyard.service.batches import canonical
 from batchyard.service.ids import Ids
 from batchyard.service.rules import BatchRules, QuotaOf, WhenFull
 from batchyard.store import Store, TokenRoom
+from batchyard.wiring.lines import line_dialect
 
 HEAVY_AT_ONCE = 2
 """How many batches read or write whole files at the same time: more of them would take the processor from the doors."""
@@ -69,7 +71,8 @@ class Engines:
 
 
 class Yard(Struct, frozen=True, kw_only=True):
-    """What batches need of a server. `steps` is where small steps of many of them run together."""
+    """What batches need of a server. `steps` is where small steps of many of them run together. Without `heavy`, whole
+    files are read and written in the threads of walks."""
 
     store: Store
     blobs: Blobs
@@ -83,6 +86,9 @@ class Yard(Struct, frozen=True, kw_only=True):
     folder: str
     steps: Offload
     underway: Underway
+    heavy: Heavy | None = None
+    examined: Taking = nothing_examined
+    small_bytes: int = SMALL_BYTES
     moved: Callable[[Batch], None] = ignore
     counted: Callable[[Batch, Batch], None] = ignore
     retried: Callable[[str, int], None] = ignore
@@ -95,6 +101,7 @@ class Yard(Struct, frozen=True, kw_only=True):
 
 def batch_parts(yard: Yard) -> BatchParts:
     """What every batch of a server is walked with."""
+    terms = _terms_for(yard.models)
     return BatchParts(
         store=yard.store,
         disk=yard.disk,
@@ -105,7 +112,7 @@ def batch_parts(yard: Yard) -> BatchParts:
         journal=lambda offload, folder, lines: open_journal(
             yard.disk, offload, folder, lines, yard.on_commit, made=True
         ),
-        dialect=_dialect_for(yard.models),
+        dialect=lambda batch: line_dialect(batch.id, terms(batch), batch.form),
         model_of=lambda name: yard.models.find(name).name,
         engine_of=yard.engines.of,
         input_of=yard.blobs.path,
@@ -115,8 +122,13 @@ def batch_parts(yard: Yard) -> BatchParts:
         parking=yard.parking,
         new_event_id=yard.ids.event,
         random=yard.random,
-        heavy=asyncio.Semaphore(HEAVY_AT_ONCE),
+        terms=terms,
+        heavy=yard.heavy or InThreads(yard.disk, HEAVY_AT_ONCE),
+        gathering=asyncio.Semaphore(HEAVY_AT_ONCE),
+        examined=yard.examined,
+        small_bytes=yard.small_bytes,
         held=Held(HELD_BYTES),
+        beat=Beat(),
         underway=yard.underway,
         moved=yard.moved,
         counted=yard.counted,
@@ -154,13 +166,17 @@ def _price_for(models: Models) -> Callable[[str], Price | None]:
     return price
 
 
-def _dialect_for(models: Models) -> Callable[[Batch], LineDialect]:
-    """The line dialect that holds each batch's lines to its endpoint, and to the models that serve it."""
+def _terms_for(models: Models) -> Callable[[Batch], Terms]:
+    """What each batch's lines are held to: its endpoint, and the models that serve it now."""
 
-    def dialect(batch: Batch) -> LineDialect:
+    def terms(batch: Batch) -> Terms:
         path = canonical(batch.endpoint, batch.form)
-        known = models.names_for(path) if batch.model is None else None  # else its model was here when it began
-        lines = nebius if batch.form is Form.NEBIUS else openai
-        return lines.open(openai.Config(run_id=batch.id, endpoints={path: ENDPOINTS[path]}, models=known, batch=True))
+        return Terms(path, models.names_for(path) if batch.model is None else None)  # else its model was here once
 
-    return dialect
+    return terms
+
+
+def terms_of_url(url: str, models: Models) -> Terms | None:
+    """What a batch's lines would be held to whose first line names this URL; None where there is no such batch."""
+    path = canonical(url, Form.AZURE)
+    return Terms(path, models.names_for(path)) if path in BATCH_RULES.endpoints else None

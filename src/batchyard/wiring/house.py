@@ -19,6 +19,8 @@ from batchyard.domain.event import Event
 from batchyard.offload import Lanes, Offload
 from batchyard.pipeline.batch_walk import tidy
 from batchyard.pipeline.calendar import Calendar, CalendarSettings
+from batchyard.pipeline.examine import Examinations
+from batchyard.pipeline.heavy import InThreads
 from batchyard.pipeline.notice import NoticedStore, log_move
 from batchyard.pipeline.notify import Notify
 from batchyard.pipeline.parking import Parking
@@ -41,11 +43,21 @@ from batchyard.service.uploads import Uploads
 from batchyard.service.webhooks import Webhooks
 from batchyard.store import Store
 from batchyard.telemetry.metrics import Metrics
-from batchyard.wiring.batches import BATCH_RULES, Engines, Yard, batch_parts, walk_in_a_lane
+from batchyard.wiring.batches import (
+    BATCH_RULES,
+    HEAVY_AT_ONCE,
+    Engines,
+    Yard,
+    batch_parts,
+    terms_of_url,
+    walk_in_a_lane,
+)
+from batchyard.wiring.heavy.steps import HEAVY_BYTES, InProcesses
 from batchyard.wiring.measures import Measures
 from batchyard.wiring.webhooks import Courier, WebhookSettings
 
 RUNS = "runs"
+EXAMINED = "examined"
 
 
 def same_quota(project: ProjectId) -> Quota:
@@ -70,7 +82,7 @@ class Ground(Struct, frozen=True, kw_only=True):
 
 
 class HouseSettings(Struct, frozen=True, kw_only=True):
-    """What the rooms are told."""
+    """What the rooms are told. Steps of inputs from `heavy_bytes` on go to processes of their own."""
 
     quota_of: QuotaOf = same_quota
     file_rules: FileRules = FileRules()
@@ -80,11 +92,12 @@ class HouseSettings(Struct, frozen=True, kw_only=True):
     calendar: CalendarSettings = CalendarSettings()
     dispatch: DispatchSettings = DispatchSettings()
     count_seconds: float = 1.0
+    heavy_bytes: int = HEAVY_BYTES
     webhooks: WebhookSettings = WebhookSettings()
 
 
 class Rooms(Struct, frozen=True, kw_only=True):
-    """What one server consists of. `duties` run beside the doors until they are cancelled."""
+    """What one server consists of. `duties` run beside the doors until they are cancelled; `close` comes last."""
 
     house: House
     store: Store
@@ -93,6 +106,7 @@ class Rooms(Struct, frozen=True, kw_only=True):
     calendar: Calendar
     parking: Parking
     tidy: Callable[[], Awaitable[None]]
+    close: Callable[[], Awaitable[None]]
     duties: tuple[Callable[[], Awaitable[None]], ...] = ()
 
 
@@ -100,6 +114,16 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
     """All rooms, without models: those come as their engines start. `ready` is why no work is taken yet."""
     store, clock, ids = ground.store, ground.clock, Ids(ground.random)
     metrics, models, engines, parking = Metrics(), Models(), Engines(), Parking()
+    heavy = InProcesses(InThreads(ground.disk, HEAVY_AT_ONCE), HEAVY_AT_ONCE, settings.heavy_bytes)
+    examinations = Examinations(
+        ground.disk,
+        ground.blob_steps,
+        f"{ground.folder}/{EXAMINED}",
+        heavy.examine,
+        partial(terms_of_url, models=models),
+        ground.blobs.path,
+        settings.heavy_bytes,
+    )
     underway, feed = Underway(ground.blob_steps), Feed(store, clock, _event_bytes)
     parts = batch_parts(
         Yard(
@@ -113,6 +137,8 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
             engines=engines,
             quota_of=settings.quota_of,
             folder=f"{ground.folder}/{RUNS}",
+            heavy=heavy,
+            examined=examinations.take,
             steps=ground.blob_steps,
             underway=underway,
             moved=lambda batch: _moved(measures, feed, batch),
@@ -130,9 +156,24 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
     measures = Measures(metrics, clock, underway, lambda: calendar.waiting, lambda: engines.sharings)
     metrics.at_look.append(lambda: metrics.listeners.set(feed.listeners))
     noticed = NoticedStore(store, partial(_notice, calendar, measures, feed))
-    files = Files(store, ground.blobs, clock, ids, settings.quota_of, settings.file_rules)
-    uploads = Uploads(store, ground.blobs, clock, ids, settings.quota_of, settings.upload_rules, settings.file_rules)
+    files = Files(store, ground.blobs, clock, ids, settings.quota_of, settings.file_rules, examinations)
+    uploads = Uploads(
+        store,
+        ground.blobs,
+        clock,
+        ids,
+        settings.quota_of,
+        settings.upload_rules,
+        settings.file_rules,
+        examinations,
+    )
+
     access = Access(store, clock, ids)
+
+    async def make_ready() -> None:
+        await tidy(parts, ground.blob_steps)
+        await examinations.clear()
+
     courier = Courier(settings.webhooks, clock)
     notify = Notify(store, clock, ground.random, courier.carry, settings.webhooks.notify)
     house = House(
@@ -161,8 +202,16 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         engines=engines,
         calendar=calendar,
         parking=parking,
-        tidy=lambda: tidy(parts, ground.blob_steps),
-        duties=(spending.keep_flushed, feed.run, lambda: measures.begin(store), notify.run, access.keep_notes),
+        tidy=make_ready,
+        close=heavy.close,
+        duties=(
+            spending.keep_flushed,
+            feed.run,
+            lambda: measures.begin(store),
+            notify.run,
+            access.keep_notes,
+            examinations.run,
+        ),
     )
 
 

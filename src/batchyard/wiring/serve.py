@@ -38,6 +38,8 @@ STARTING = "the model is loading"
 STOPPING = "the server is stopping"
 KEY_FILE = "admin.key"
 SWEEP_SECONDS = 60.0
+STREAMS = 4
+"""How many files are hashed, written or read at the same moment; more of them take turns."""
 SWITCH_SECONDS = 0.0005
 """How long a thread at work may keep the event loop waiting for the interpreter; Python's own choice is ten times that,
 at each of several places of a call."""
@@ -77,9 +79,12 @@ async def _rooms(options: ServeOptions) -> AsyncGenerator[Rooms]:
         stack.callback(lanes.close)
         store = await sqlite.open(sqlite.Config(path=f"{options.data_folder}/facts.db"), fact_steps)
         stack.push_async_callback(store.close)
+        streams = Lanes(STREAMS, "bytes")
+        stack.callback(streams.close)
+        blobs = local.Config(folder=f"{options.data_folder}/blobs")
         ground = Ground(
             store=store,
-            blobs=await local.open(local.Config(folder=f"{options.data_folder}/blobs"), LocalDisk(), blob_steps),
+            blobs=await local.open(blobs, LocalDisk(), blob_steps, lanes=streams),
             disk=LocalDisk(),
             blob_steps=blob_steps,
             lanes=lanes,
@@ -87,7 +92,9 @@ async def _rooms(options: ServeOptions) -> AsyncGenerator[Rooms]:
             random=random.SystemRandom(),
             folder=options.data_folder,
         )
-        yield build_rooms(ground, _house_settings(options), ready=STARTING)
+        rooms = build_rooms(ground, _house_settings(options), ready=STARTING)
+        stack.push_async_callback(rooms.close)
+        yield rooms
 
 
 def _house_settings(options: ServeOptions) -> HouseSettings:
