@@ -46,7 +46,7 @@ WHAT_HAPPENS = {
 
 def reference() -> str:
     """The whole page."""
-    commands = dict(_commands(cast("Any", typer.main.get_command(app))))
+    commands = _commands()
     parts = [HEAD]
     twins = _twins(commands)
     for name, command in commands.items():
@@ -55,13 +55,18 @@ def reference() -> str:
     return "\n".join(parts)
 
 
-def _commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
-    """Every command by its whole name, those of groups too (`config check`)."""
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from _commands(command, f"{before}{name} ")
-        else:
-            yield f"{before}{name}", command
+def _commands() -> dict[str, Any]:
+    """Every command by its words, those of groups too: `keys list`."""
+    found: dict[str, Any] = {}
+    for name, command in cast("Any", typer.main.get_command(app)).commands.items():
+        inner = getattr(command, "commands", None)
+        found |= {name: command} if inner is None else {f"{name} {each}": inner[each] for each in inner}
+    return found
+
+
+def _variables(param: Any) -> tuple[str, ...]:
+    """The variables that stand for a flag, the first that is set goes."""
+    return (param.envvar,) if isinstance(param.envvar, str) else tuple(param.envvar or ())
 
 
 def _twins(commands: Mapping[str, Any]) -> dict[str, str]:
@@ -105,7 +110,7 @@ def _row(param: Any) -> str:
         names = f"`{param.name}`" + (" (required)" if param.required else "")
     elif not param.is_flag:
         names += f" {_value(param)}" + (" (required)" if param.required else "")
-    variable = f"`{param.envvar}`" if param.envvar else ""
+    variable = ", ".join(f"`{name}`" for name in _variables(param))
     return f"| {names} | {_cell(param.help or '')} | {_default(param)} | {variable} |"
 
 
@@ -142,7 +147,7 @@ def _uses() -> str:
 def names() -> Iterator[str]:
     """Every flag that some command knows."""
     group = cast("Any", typer.main.get_command(app))
-    for command in (group, *dict(_commands(group)).values()):
+    for command in (group, *_commands().values()):
         for param in command.params:
             if param.param_type_name == "option":
                 yield from (*param.opts, *param.secondary_opts)
@@ -150,9 +155,9 @@ def names() -> Iterator[str]:
 
 def variables() -> Iterator[str]:
     """Every environment variable that stands for a flag."""
-    group = cast("Any", typer.main.get_command(app))
-    for _, command in _commands(group):
-        yield from (param.envvar for param in command.params if param.envvar)
+    for command in _commands().values():
+        for param in command.params:
+            yield from _variables(param)
 
 
 if __name__ == "__main__":

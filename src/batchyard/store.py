@@ -78,6 +78,13 @@ class Once(Struct, frozen=True):
     digest: str
 
 
+class Retried(Struct, frozen=True):
+    """What a batch that retries another is gathered from: blobs, None where they are gone."""
+
+    input_blob: str | None
+    error_blob: str | None
+
+
 class Projects(Protocol):
     """Tenants."""
 
@@ -228,7 +235,8 @@ class Batches(Protocol):
         """Add a batch with its first event; see `Files.add` for what is returned and raised.
 
         In the same transaction the input is looked up: the stored batch has the `input_blob` of its living file, or
-        None where the project has no such file, whatever was given.
+        None where the project has no such file, whatever was given. Of a batch that retries another it is that one's
+        input; its error file is kept, too, until `gathered`.
         """
         ...
 
@@ -270,6 +278,17 @@ class Batches(Protocol):
         spending of its project, with its cost and the requests and tokens that `count` wrote. Raises QuotaExceeded, and
         writes nothing, where its tokens do not fit beside those that others hold; ValueError for a move that is not in
         `MOVES`.
+        """
+        ...
+
+    async def retried(self, id: BatchId) -> Retried | None:
+        """What a batch has to be gathered from; None where it retries none, or has been gathered."""
+        ...
+
+    async def gathered(self, id: BatchId, file: File) -> bool:
+        """Add a file, without quota, and make it the input of a batch that retries another.
+
+        False, and nothing written, where the batch has been gathered or has ended.
         """
         ...
 

@@ -19,7 +19,7 @@ from batchyard.domain.price import Spent, day_of
 from batchyard.domain.result import Usage
 from batchyard.domain.upload import PartId, UploadId, UploadState
 from batchyard.domain.webhook import DeliveryState, EndpointFields, WebhookEndpoint
-from batchyard.store import BatchFilter, Cursor, Direction, Once, Store, TokenRoom
+from batchyard.store import BatchFilter, Cursor, Direction, Once, Retried, Store, TokenRoom
 from batchyard.stores import sqlite
 from tests.support.tenants import (
     OURS,
@@ -293,6 +293,43 @@ async def test_the_bytes_that_a_batch_reads_live_until_it_ends(store: Store) -> 
     cancelled = cancelling.move(BatchState.CANCELLED, LATER)
     assert await store.batches.move(BatchState.CANCELLING, cancelled, an_event(cancelled))
     assert list(await store.files.dead_blobs(9)) == [file.blob]
+
+
+async def test_the_bytes_that_a_retry_is_gathered_from_live_until_then(store: Store) -> None:
+    input_file, errors = [await store.files.add(a_file(), ROOM) for _ in range(2)]
+    old = await ended_with(store, await add_batch(store, input_file_id=input_file.id), errors)
+    retry = await add_batch(store, retry_of=old.id, input_file_id=FileId("file-own"))
+    for file in (input_file, errors):
+        await store.files.delete(OURS, file.id, LATER)
+    assert list(await store.files.dead_blobs(9)) == []
+    assert await store.batches.retried(retry.id) == Retried(input_file.blob, errors.blob)
+    own = a_file(id=FileId("file-own"))
+    assert await store.batches.gathered(retry.id, own)
+    assert list(await store.files.dead_blobs(9)) == [input_file.blob, errors.blob]
+    found = await store.batches.get(OURS, retry.id)
+    assert found is not None and found.input_blob == own.blob
+    assert await store.files.get(OURS, own.id, LATER) == own
+
+
+async def test_a_retry_is_gathered_once(store: Store) -> None:
+    input_file, errors = [await store.files.add(a_file(), ROOM) for _ in range(2)]
+    old = await ended_with(store, await add_batch(store, input_file_id=input_file.id), errors)
+    retry = await add_batch(store, retry_of=old.id)
+    first, second = a_file(), a_file()
+    assert await store.batches.gathered(retry.id, first)
+    assert await store.batches.retried(retry.id) is None
+    assert not await store.batches.gathered(retry.id, second)
+    assert await store.files.get(OURS, second.id, LATER) is None
+    assert not await store.batches.gathered((await add_batch(store)).id, second)
+    assert await store.batches.retried(old.id) is None
+
+
+async def ended_with(store: Store, batch: Batch, errors: File) -> Batch:
+    for state in (BatchState.CANCELLING, BatchState.CANCELLED):
+        moved = changed(batch.move(state, LATER), error_file_id=errors.id)
+        assert await store.batches.move(batch.state, moved, an_event(moved))
+        batch = moved
+    return batch
 
 
 async def test_bytes_of_files_and_parts_are_known(store: Store) -> None:

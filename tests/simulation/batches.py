@@ -37,7 +37,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Asked:
-    """A batch that somebody asks for at a time, and perhaps cancels at a later one, in seconds."""
+    """A batch that somebody asks for at a time, and perhaps cancels at a later one, in seconds.
+
+    With `retry` somebody asks again for what is left of it when it has ended.
+    """
 
     number: int
     project: ProjectId
@@ -46,6 +49,7 @@ class Asked:
     window: str
     lines: tuple[Line, ...]
     bad: bool
+    retry: bool
     priority: int
 
     @property
@@ -119,6 +123,7 @@ def _a_batch(random: Random, number: int) -> Asked:
         window=random.choice(("24h", "24h", "short")),
         lines=lines,
         bad=random.random() < 0.15,
+        retry=random.random() < 0.5,
         priority=random.choice((0, 0, 5, -5)),
     )
 

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import inspect
 import socket
+import warnings
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Protocol, TypeVar
 
@@ -127,9 +128,11 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """Close every coroutine where it waits. What their `finally` blocks still try must not matter any more."""
         tasks = [task for task in self.tasks if not task.done()]
         self.tasks.clear()
-        for task in tasks:
-            task._log_destroy_pending = False  # pyright: ignore
-            _close(task.get_coro())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # what a task had not begun yet was never awaited
+            for task in tasks:
+                task._log_destroy_pending = False  # pyright: ignore
+                _close(task.get_coro())
         self.close()
 
 

@@ -7,9 +7,10 @@ the sharing, the journals and the notifying; simulated are time, the disk, the e
 """
 
 import asyncio
+import dataclasses
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from random import Random
@@ -43,8 +44,10 @@ from batchyard.service.batches import Batches, CreateBatch
 from batchyard.service.files import Files
 from batchyard.service.ids import Ids
 from batchyard.service.results import Results
+from batchyard.service.retry import Retries, RetryBatch
 from batchyard.service.rules import BatchRules, WhenFull
 from batchyard.service.sweep import Sweep
+from batchyard.store import Cursor
 from batchyard.stores import sqlite
 from batchyard.wiring.batches import Engines, Yard, batch_parts, terms_of_url
 from batchyard.wiring.lines import line_dialect
@@ -107,6 +110,7 @@ class _Simulation:
         self.files: dict[int, str] = {}
         self.ids: dict[int, BatchId] = {}
         self.cancelled: set[int] = set()
+        self.retries: dict[int, BatchId] = {}
         self.read: dict[int, tuple[bytes, str | None]] = {}  # what a reader has, and where it goes on
         self.lives = 0
         self.taken = 0
@@ -187,6 +191,7 @@ class _Simulation:
         noticed = NoticedStore(store, calendar.notice)
         files = Files(store, blobs, self.clock, ids, self._quota_of, examiner=examinations)
         batches = Batches(noticed, self.clock, ids, self._quota_of, RULES)
+        retries = Retries(noticed, self.clock, ids, self._quota_of, RULES)
         if stop_after is not None:
             asyncio.get_running_loop().call_later(stop_after, stop.set)
         async with asyncio.TaskGroup() as group:
@@ -196,7 +201,7 @@ class _Simulation:
             readers = [group.create_task(self._reader(each, results)) for each in self.asked]
             notify = Notify(store, self.clock, self.random, self._hear, NotifySettings())
             notifying = group.create_task(notify.run())
-            people = [group.create_task(self._patient(each, files, batches)) for each in self.asked]
+            people = [group.create_task(self._patient(each, files, batches, retries)) for each in self.asked]
             while not stop.is_set():
                 await asyncio.sleep(1)
                 await self._check_holds(store)
@@ -282,10 +287,12 @@ class _Simulation:
     def _quota_of(self, project: str) -> Quota:
         return Quota(enqueued_tokens=self.bounds.project)
 
-    async def _patient(self, asked: Asked, files: Files, batches: Batches) -> None:
+    async def _patient(self, asked: Asked, files: Files, batches: Batches, retries: Retries) -> None:
         """Somebody who comes back another day where the server cannot serve."""
         try:
             await self._person(asked, files, batches)
+            if asked.retry:
+                await self._retry(asked, batches, retries)
         except Unavailable:
             if self.disk.was_cut:
                 raise PowerCut("what a `finally` met afterwards") from None
@@ -312,6 +319,19 @@ class _Simulation:
             except Conflict:
                 return
             self.cancelled.add(asked.number)
+
+    async def _retry(self, asked: Asked, batches: Batches, retries: Retries) -> None:
+        """Wait until the batch has ended, and ask what is left again, once, in whichever life."""
+        caller, id = Caller(asked.project, Role.EDITOR), self.ids[asked.number]
+        while not (await batches.get(caller, id)).state.terminal:  # noqa: ASYNC110 - so do people
+            await asyncio.sleep(1)
+        if asked.number in self.retries:
+            return
+        try:
+            made = await retries.retry(caller, id, RetryBatch(), idempotency_key=f"retry of {asked.number}")
+        except Conflict:
+            return
+        self.retries[asked.number] = made.id
 
     async def _reader(self, asked: Asked, results: Results) -> None:
         """Somebody who appends results as they come, through all lives: nothing given out is ever taken back."""
@@ -344,8 +364,7 @@ class _Simulation:
         """Nothing that has ended ever changes."""
         if self.store is None:
             return
-        for asked in self.asked:
-            id = self.ids.get(asked.number)
+        for asked, id in [(each, ids.get(each.number)) for each in self.asked for ids in (self.ids, self.retries)]:
             batch = await self.store.batches.get(asked.project, id) if id else None
             if batch is not None and batch.state.terminal:
                 assert self.ended.setdefault(batch.id, batch) == batch
@@ -358,11 +377,33 @@ class _Simulation:
             batch = await self.store.batches.get(asked.project, self.ids[asked.number])
             assert batch is not None and batch.state in TERMINAL
             await self._check_batch(asked, batch, blobs)
+            if asked.retry:
+                await self._check_retry(asked, batch, blobs)
         await self._check_events()
         await self._check_spending()
         await self._check_heard()
         assert disk.names(RUNS) == []
         assert not await self.store.files.unknown_blobs(await blobs.keys("files"))
+
+    async def _check_retry(self, asked: Asked, batch: Batch, blobs: local.LocalBlobs) -> None:
+        """A second batch has exactly the lines that did not succeed, in an input of its own."""
+        assert self.store is not None
+        bad = {line["custom_id"] for line in await self._lines(batch, batch.error_file_id, blobs)}
+        made = [each for each in await self._all(asked) if each.retry_of == batch.id]
+        assert [each.id for each in made] == [self.retries.get(asked.number)] * bool(bad)
+        for retry in made:
+            left = dataclasses.replace(asked, lines=tuple(line for line in asked.lines if line.id in bad))
+            assert [line["custom_id"] for line in await self._lines(batch, retry.input_file_id, blobs)] == [
+                line.id for line in left.lines
+            ]
+            unread = dataclasses.replace(left, number=-1, cancel_at=None)
+            await self._check_batch(unread, retry, blobs)
+
+    async def _all(self, asked: Asked) -> Sequence[Batch]:
+        assert self.store is not None
+        page = await self.store.batches.list(asked.project, Cursor(100))
+        assert page is not None and not page.more
+        return page.rows
 
     async def _check_batch(self, asked: Asked, batch: Batch, blobs: local.LocalBlobs) -> None:
         good = await self._lines(batch, batch.output_file_id, blobs)
@@ -392,8 +433,10 @@ class _Simulation:
         """Each batch has been charged once, and holds nothing any more."""
         assert self.store is not None
         bills: Counter[str] = Counter()
-        for asked in self.asked:
-            batch = await self.store.batches.get(asked.project, self.ids[asked.number])
+        for asked, id in [(each, ids.get(each.number)) for each in self.asked for ids in (self.ids, self.retries)]:
+            if id is None:
+                continue  # nobody retried it
+            batch = await self.store.batches.get(asked.project, id)
             assert batch is not None and not batch.enqueued_tokens
             assert batch.cost_nanos in (None, PRICE.cost(batch.usage, batch=True))
             bills[asked.project] += batch.cost_nanos or 0

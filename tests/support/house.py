@@ -15,6 +15,7 @@ from batchyard.service.access import Access
 from batchyard.service.batches import Batches
 from batchyard.service.files import Files
 from batchyard.service.ids import Ids
+from batchyard.service.retry import Retries
 from batchyard.service.rules import BatchRules, FileRules, UploadRules
 from batchyard.service.sweep import Sweep
 from batchyard.service.uploads import Uploads
@@ -56,6 +57,7 @@ class House:
     files: Files
     uploads: Uploads
     batches: Batches
+    retries: Retries
     webhooks: Webhooks
     sweep: Sweep
 
@@ -106,6 +108,7 @@ async def open_house(
         Files(store, blobs, clock, ids, rules.quota_of, rules.files),
         Uploads(store, blobs, clock, ids, rules.quota_of, rules.uploads, rules.files),
         Batches(store, clock, ids, rules.quota_of, rules.batches),
+        Retries(store, clock, ids, rules.quota_of, rules.batches),
         Webhooks(store, clock, ids, anywhere, taken, WebhookRules(endpoints=rules.endpoints)),
         Sweep(store, blobs, clock),
     )

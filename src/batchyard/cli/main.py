@@ -10,14 +10,23 @@ from typer._completion_classes import completion_init
 
 from batchyard import __version__
 from batchyard.cli.backup import backup, restore
+from batchyard.cli.batches import batches
+from batchyard.cli.cancel import cancel
 from batchyard.cli.completion import completion
 from batchyard.cli.config import config
 from batchyard.cli.doctor import doctor
 from batchyard.cli.exits import EPILOGUE
+from batchyard.cli.files import files
+from batchyard.cli.keys import keys
 from batchyard.cli.options import LenientCommand, PanelledCommand
+from batchyard.cli.projects import projects
+from batchyard.cli.results import results
+from batchyard.cli.retry import retry
 from batchyard.cli.run_batch import run_batch
 from batchyard.cli.serve import serve
+from batchyard.cli.submit import submit
 from batchyard.cli.validate import validate
+from batchyard.cli.watch import watch
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -53,6 +62,15 @@ app.command("run-batch", cls=LenientCommand, epilog=EPILOGUE, short_help=_RUN)(r
 app.command("run", cls=LenientCommand, epilog=EPILOGUE, short_help="The same as run-batch.")(run_batch)
 app.command("validate", cls=PanelledCommand, short_help="The checks of a run, without the run.")(validate)
 app.command("serve", cls=PanelledCommand, short_help="Files, batches and models over HTTP.")(serve)
+app.command("submit", cls=PanelledCommand, short_help="A file to a server, as a batch.")(submit)
+app.command("batches", cls=PanelledCommand, short_help="The batches of a server, or one of them.")(batches)
+app.command("watch", cls=PanelledCommand, short_help="Follow a batch until it has ended.")(watch)
+app.command("results", cls=PanelledCommand, short_help="Download the answers of a batch.")(results)
+app.command("retry", cls=PanelledCommand, short_help="Ask again what a batch did not answer.")(retry)
+app.command("cancel", cls=PanelledCommand, short_help="Ask batches to end with what they have.")(cancel)
+app.command("files", cls=PanelledCommand, short_help="The files of a server: list, download, delete.")(files)
+app.add_typer(keys, name="keys")
+app.add_typer(projects, name="projects")
 app.add_typer(config, name="config", context_settings=CONTEXT)
 app.command("backup", cls=PanelledCommand, short_help="Save a server's data while it runs.")(backup)
 app.command("restore", cls=PanelledCommand, short_help="Bring saved data back.")(restore)

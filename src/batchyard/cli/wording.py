@@ -3,7 +3,7 @@
 from batchyard.cli.meter import View
 
 ENGINE_STAGES = frozenset({"running"})
-READING_STAGES = frozenset({"fetching", "reading"})
+READING_STAGES = frozenset({"fetching", "reading", "sending", "receiving"})
 WRITING_STAGES = frozenset({"writing"})
 
 
@@ -44,7 +44,7 @@ def status(view: View) -> list[str]:
     if view.stage in ENGINE_STAGES:
         return [_lines_done(view), *_time_left(view), *_speed(view), *_troubles(view), f"{view.inflight:,} under way"]
     if view.stage in READING_STAGES and (view.bytes_total or view.bytes_read):
-        return [_bytes_done(view), *_lines_seen(view)]
+        return [_bytes_done(view), *_lines_seen(view), *_bytes_left(view)]
     if view.stage in WRITING_STAGES and view.written:
         return [f"{view.stage} {view.written:,}/{view.to_run + view.repeated:,} lines"]
     return [view.stage]
@@ -85,6 +85,11 @@ def _time_left(view: View) -> list[str]:
 def _bytes_done(view: View) -> str:
     of = f"/{data(view.bytes_total)}" if view.bytes_total else ""
     return f"{view.stage} {data(view.bytes_read)}{of} at {data(view.bytes_per_second)}/s"
+
+
+def _bytes_left(view: View) -> list[str]:
+    left = view.bytes_total - view.bytes_read
+    return [f"{duration(left / view.bytes_per_second)} left"] if left > 0 and view.bytes_per_second > 0 else []
 
 
 def _lines_seen(view: View) -> list[str]:

@@ -1,6 +1,7 @@
 """The walk of one batch of the server: the runner's stations, between states that are kept in the store.
 
-    validating    every line checked, one record each in the plan     then in_progress, or failed
+    validating    of a retry, its input gathered; then
+                  every line checked, one record each in the plan     then in_progress, or failed
     in_progress   results in the journal, at most one per line        then finalizing
     finalizing    the result files, written whole, become blobs       then completed or expired
     cancelling    whatever is there of the above, to its end          then cancelled
@@ -41,6 +42,7 @@ from batchyard.pipeline.beat import Beat
 from batchyard.pipeline.examine import Taking, nothing_examined
 from batchyard.pipeline.finalize import Written
 from batchyard.pipeline.folder import JOURNAL, PLAN, Folders, Opened
+from batchyard.pipeline.gather import gather
 from batchyard.pipeline.heavy import Check, Heavy, Terms, Writing
 from batchyard.pipeline.leash import REASONS, Leash
 from batchyard.pipeline.lines import Reader
@@ -74,10 +76,11 @@ class BatchParts(Struct, frozen=True, kw_only=True):
     of lines, with the walk's own offload. `dialect` holds lines to their batch's `terms`. `model_of` says what a model
     that lines may name is called, `engine_of` who answers for it (raises Unavailable where nobody does now). `input_of`
     is where the bytes of a blob lie. `heavy` carries out what reads or writes whole files, `examined` hands over what
-    was found out while an input arrived. `held` bounds what all walks hold in memory, `beat` lets them share syncs; up
-    to `small_bytes` an input is small. `underway` shows the results so far to whoever looks. `moved` hears of every
-    state that a walk brings a batch to, `counted` of new counts: the batch before and after; both are durable by then.
-    `retried` hears how many requests of a model were asked again.
+    was found out while an input arrived. `gathering` bounds how many retries are gathered at once, `held` what all
+    walks hold in memory; `beat` lets them share syncs; up to `small_bytes` an input is small. `underway` shows the
+    results so far to whoever looks. `moved` hears of every state that a walk brings a batch to, `counted` of new
+    counts: the batch before and after; both are durable by then. `retried` hears how many requests of a model were
+    asked again.
 
     `room_of` says how many enqueued tokens a project may have, and of a model. Batches that find none are `parked`, or
     fail. `price_of` is what a model costs now.
@@ -102,6 +105,7 @@ class BatchParts(Struct, frozen=True, kw_only=True):
     random: Random
     terms: Callable[[Batch], Terms]
     heavy: Heavy
+    gathering: asyncio.Semaphore
     held: Held
     beat: Beat
     underway: Underway
@@ -239,6 +243,7 @@ class _BatchWalk:
 
     async def _validate(self) -> Verdict:
         """Check every line and write the plan. Raises Refused where the batch cannot run."""
+        await self._gather()
         parts, path = self._parts, refuse.input_path(self._batch, self._parts.disk, self._parts.input_of)
         most = parts.max_lines(self._batch.project)
 
@@ -268,6 +273,12 @@ class _BatchWalk:
             verdict = await parts.heavy.validate(check, self._offload, on_progress)
         refuse.bad_lines(verdict)
         return verdict
+
+    async def _gather(self) -> None:
+        """Of a batch that retries another: write its input, unless that is done."""
+        custom_id, halted = self._dialect.custom_id, lambda: self._leash.halted
+        if await gather(self._batch, self._parts, self._offload, self._folder, custom_id, halted):
+            await self._look()
 
     async def _refuse(self, refused: Refused) -> bool:
         """End a batch that cannot run, and say why."""

@@ -20,6 +20,7 @@ from batchyard.store import (
     Once,
     Page,
     Projects,
+    Retried,
     Spending,
     Store,
     TokenRoom,
@@ -128,6 +129,12 @@ class NoticedBatches:
         if moved:
             self._notice(batch)
         return moved
+
+    async def retried(self, id: BatchId) -> Retried | None:
+        return await self._batches.retried(id)
+
+    async def gathered(self, id: BatchId, file: File) -> bool:
+        return await self._batches.gathered(id, file)
 
     async def count(self, id: BatchId, counts: Counts, usage: Usage) -> bool:
         return await self._batches.count(id, counts, usage)

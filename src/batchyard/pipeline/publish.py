@@ -1,4 +1,4 @@
-"""Station *publish*: a batch's result files become files of its project.
+"""Station *publish*: a batch's result files become files of its project, and so does the input of a retry.
 
 The bytes become blobs first; the files themselves appear in the very transaction that ends the batch. A crash between
 the two leaves blobs that nobody knows, which the sweep removes at the next start, and a journal to write them from.
@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from batchyard.blob import Blobs, Kept
 from batchyard.domain.batch import Batch
-from batchyard.domain.file import BATCH_OUTPUT, File, FileId
+from batchyard.domain.file import BATCH, BATCH_OUTPUT, DEFAULT_EXPIRY_SECONDS, File, FileId
 
 
 class ResultFiles(Struct, frozen=True):
@@ -34,6 +34,22 @@ class Publisher:
     async def publish(self, batch: Batch, at: int, *, output: str | None, errors: str | None) -> ResultFiles:
         """Take the finished files at the given paths; None for one that is empty."""
         return ResultFiles(await self._file(batch, at, output, "output"), await self._file(batch, at, errors, "error"))
+
+    async def input_file(self, batch: Batch, at: int, path: str) -> File:
+        """Take the finished input of a batch that retries another, under the id that the batch was made with."""
+        blob = f"files/{self._new_id()}"
+        kept = await self._blobs.adopt(blob, path)
+        return File(
+            id=batch.input_file_id,
+            project=batch.project,
+            filename=f"{batch.retry_of}_retry.jsonl",
+            purpose=BATCH,
+            bytes=kept.bytes,
+            created_at=at,
+            expires_at=at + DEFAULT_EXPIRY_SECONDS,
+            sha256=kept.sha256,
+            blob=blob,
+        )
 
     async def _file(self, batch: Batch, at: int, path: str | None, kind: str) -> File | None:
         if path is None:

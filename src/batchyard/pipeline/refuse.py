@@ -30,6 +30,12 @@ def input_path(batch: Batch, disk: Disk, input_of: Callable[[str], str | None]) 
     return path
 
 
+def not_gathered(batch: Batch, why: str) -> Refused:
+    """The lines of the batch that this one retries cannot be had any more."""
+    message = f"The lines of {batch.retry_of} cannot be asked again: {why}."
+    return _whole_file("retry_not_possible", message, "Upload the lines in a new file.", "retry_of")
+
+
 def too_many(lines: int, most: int) -> None:
     """Raises Refused where a file has more lines than it may."""
     if lines > most:

@@ -15,6 +15,7 @@ from batchyard.service.batches import Batches
 from batchyard.service.feed import Feed
 from batchyard.service.files import Files
 from batchyard.service.results import Results
+from batchyard.service.retry import Retries
 from batchyard.service.spending import Spending
 from batchyard.service.uploads import Uploads
 from batchyard.service.webhooks import Webhooks
@@ -37,6 +38,7 @@ class House:
     files: Files
     uploads: Uploads
     batches: Batches
+    retries: Retries
     results: Results
     feed: Feed
     webhooks: Webhooks

@@ -96,10 +96,15 @@ def pause(seconds: float, should_stop: Callable[[], bool], sleep: Callable[[floa
         left -= SLICE_SECONDS
 
 
-def open_pool(url: str) -> urllib3.PoolManager:
-    """Connections for a URL, through the environment's proxy, trusting the system's roots and certifi's."""
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
+def open_pool(url: str, *, strictly: bool = False) -> urllib3.PoolManager:
+    """Connections for a URL, through the environment's proxy, trusting the system's roots and certifi's.
+
+    `strictly` are those that never lead elsewhere: of a plain address they need no roots, which take time to load.
+    """
+    context = None
+    if not strictly or scheme_of(url) == "https":
+        context = ssl.create_default_context()
+        context.load_verify_locations(certifi.where())
     proxy = _proxy_for(url)
     if proxy is None:
         return urllib3.PoolManager(ssl_context=context)

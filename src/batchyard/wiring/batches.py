@@ -1,5 +1,6 @@
 """Batches of a server, put together: what they are walked with, and the calendar that walks them."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from random import Random
 
@@ -125,6 +126,7 @@ def batch_parts(yard: Yard) -> BatchParts:
         random=yard.random,
         terms=terms,
         heavy=yard.heavy or InThreads(yard.disk, yard.files_at_once),
+        gathering=asyncio.Semaphore(HEAVY_AT_ONCE),
         examined=yard.examined,
         small_bytes=yard.small_bytes,
         held=Held(HELD_BYTES),

@@ -35,6 +35,7 @@ from batchyard.service.feed import Feed
 from batchyard.service.files import Files
 from batchyard.service.ids import Ids
 from batchyard.service.results import Results
+from batchyard.service.retry import Retries
 from batchyard.service.rules import BatchRules, FileRules, QuotaOf, UploadRules
 from batchyard.service.spending import Spending
 from batchyard.service.sweep import Sweep
@@ -186,6 +187,7 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         files=files,
         uploads=uploads,
         batches=Batches(noticed, clock, ids, settings.quota_of, settings.batch_rules),
+        retries=Retries(noticed, clock, ids, settings.quota_of, settings.batch_rules),
         results=Results(store, ground.blobs, clock, underway.portion),
         feed=feed,
         webhooks=Webhooks(store, clock, ids, courier.check, courier.carry, settings.webhooks.rules),

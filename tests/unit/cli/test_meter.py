@@ -84,7 +84,7 @@ def test_reading_is_told_in_bytes() -> None:
     meter, tally = Meter(), Tally(stage="reading", bytes_total=4_000_000_000)
     meter.look(tally, 0)
     tally.bytes_read, tally.lines = 1_200_000_000, 800_000
-    assert plain_line(meter.look(tally, 4)) == "reading 1.2 GB/4.0 GB at 300.0 MB/s | 800,000 lines"
+    assert plain_line(meter.look(tally, 4)) == "reading 1.2 GB/4.0 GB at 300.0 MB/s | 800,000 lines | 9 s left"
 
 
 def test_a_log_gets_a_line_at_each_stage_and_every_few_seconds() -> None:

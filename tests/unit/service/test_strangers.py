@@ -22,6 +22,7 @@ from batchyard.domain.webhook import Delivery, EndpointFields, WebhookEndpoint
 from batchyard.service.access import Access
 from batchyard.service.batches import Batches, CreateBatch
 from batchyard.service.files import Files
+from batchyard.service.retry import Retries, RetryBatch
 from batchyard.service.uploads import CreateUpload, Uploads
 from batchyard.service.webhooks import Webhooks
 from batchyard.store import Direction, Page
@@ -110,6 +111,10 @@ CALLS: dict[str, list[Call]] = {
     "Batches.cancel": [
         lambda h, c, ids: h.batches.cancel(c, ids["batch"]),
         lambda h, c, ids: h.batches.cancel(c, ids["ended batch"]),
+    ],
+    "Retries.retry": [
+        lambda h, c, ids: h.retries.retry(c, ids["batch"], RetryBatch()),
+        lambda h, c, ids: h.retries.retry(c, ids["ended batch"], RetryBatch(), idempotency_key=ids["idempotency"]),
     ],
     "Webhooks.create": [lambda h, c, ids: h.webhooks.create(c, HOOK)],
     "Webhooks.get": [
@@ -266,7 +271,7 @@ def test_every_call_of_the_service_is_here() -> None:
     """A new call that names a caller must be added above."""
     found = {
         f"{service.__name__}.{name}"
-        for service in (Access, Files, Uploads, Batches, Webhooks)
+        for service in (Access, Files, Uploads, Batches, Retries, Webhooks)
         for name, call in inspect.getmembers(service, inspect.isfunction)
         if not name.startswith("_") and "caller" in inspect.signature(call).parameters
     }

@@ -35,6 +35,16 @@ def batch_fields(body: bytes, depth: int) -> dict[str, Any]:
     }
 
 
+def retry_fields(body: bytes, depth: int) -> dict[str, Any]:
+    """Of retrying a batch; the whole body may be left out."""
+    fields = wire.read_object(body or b"{}", depth)
+    return {
+        "completion_window": wire.text(fields, "completion_window"),
+        "metadata": wire.mapping(fields, "metadata"),
+        "output_expires_after": wire.expiry(fields, "output_expires_after"),
+    }
+
+
 def upload_fields(body: bytes, depth: int) -> dict[str, Any]:
     """Of beginning an upload."""
     fields = wire.read_object(body, depth)

@@ -94,6 +94,7 @@ def batch_object(batch: Batch) -> Object:
         },
         "usage": None if batch.state in _WITHOUT_USAGE else _usage(batch.usage),
         "metadata": batch.metadata,
+        "retry_of": batch.retry_of,
         "priority": batch.priority,
         "cost": _cost(batch),
     }

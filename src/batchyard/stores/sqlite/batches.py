@@ -11,7 +11,7 @@ from batchyard.domain.event import Event
 from batchyard.domain.file import File
 from batchyard.domain.price import Spent, day_of
 from batchyard.domain.result import Usage
-from batchyard.store import BatchFilter, Cursor, Once, Page, TokenRoom
+from batchyard.store import BatchFilter, Cursor, Once, Page, Retried, TokenRoom
 from batchyard.stores.sqlite.database import Database, Row, Transaction
 from batchyard.stores.sqlite.files import add_file
 from batchyard.stores.sqlite.limits import made_before, remember, require_token_room
@@ -72,6 +72,13 @@ class SqliteBatches:
             raise ValueError(f"{before} does not lead to {batch.state}")
         return await self._database.write(lambda t: _move(t, before, batch, event, files, room))
 
+    async def retried(self, id: BatchId) -> Retried | None:
+        row = await self._database.read(lambda t: t.row("batches/retried", id=id))
+        return msgspec.convert(row, Retried) if row else None
+
+    async def gathered(self, id: BatchId, file: File) -> bool:
+        return await self._database.write(lambda t: _gathered(t, id, file))
+
     async def count(self, id: BatchId, counts: Counts, usage: Usage) -> bool:
         counted, used = _json(counts), _json(usage)
         return await self._database.write(lambda t: bool(t.run("batches/count", id=id, counts=counted, usage=used)))
@@ -102,12 +109,27 @@ def _add_once(t: Transaction, batch: Batch, event: Event, quota: Quota, once: On
     if made is not None:
         return _convert(t.row("batches/get", project=batch.project, id=made) or {})
     _require_room(t, batch.project, quota)
-    input_file = t.row("files/get", project=batch.project, id=batch.input_file_id, at=batch.created_at)
+    input_file = t.row("files/get", project=batch.project, id=_input_file_id(t, batch), at=batch.created_at)
     batch = msgspec.structs.replace(batch, input_blob=input_file["blob"] if input_file else None)
     t.run("batches/add", **_values(batch))
     _add_event(t, event)
     remember(t, batch.project, "batches", once, batch.id)
     return batch
+
+
+def _input_file_id(t: Transaction, batch: Batch) -> str | None:
+    """Which file a batch reads first: one that retries another has none of its own yet."""
+    if batch.retry_of is None:
+        return batch.input_file_id
+    retried = t.row("batches/get", project=batch.project, id=batch.retry_of)
+    return retried["input_file_id"] if retried else None
+
+
+def _gathered(t: Transaction, id: BatchId, file: File) -> bool:
+    if not t.run("batches/gathered", id=id, input_blob=file.blob):
+        return False
+    add_file(t, file, None)
+    return True
 
 
 def _add_event(t: Transaction, event: Event) -> None:

@@ -5,7 +5,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from batchyard.dialects.openai.azure_filter import batch_direction, batch_filter
-from batchyard.dialects.openai.calls import batch_fields, list_call
+from batchyard.dialects.openai.calls import batch_fields, list_call, retry_fields
 from batchyard.dialects.openai.objects import batch_object, page
 from batchyard.domain.batch import Form
 from batchyard.server.access import caller_of
@@ -14,6 +14,7 @@ from batchyard.server.house import house_of
 from batchyard.server.replies import reply
 from batchyard.server.visit import visit_of
 from batchyard.service.batches import CreateBatch
+from batchyard.service.retry import RetryBatch
 
 
 async def create_batch(request: Request) -> Response:
@@ -60,9 +61,19 @@ async def cancel_batch(request: Request) -> Response:
     return reply(batch_object(await house_of(request).batches.cancel(caller, request.path_params["id"])))
 
 
+async def retry_batch(request: Request) -> Response:
+    """Ask the lines of an ended batch again that did not succeed."""
+    caller = await caller_of(request)
+    asked = RetryBatch(**await read_call(request, retry_fields))
+    key = request.headers.get("idempotency-key")
+    batch = await house_of(request).retries.retry(caller, request.path_params["id"], asked, idempotency_key=key)
+    return reply(batch_object(batch), 201 if visit_of(request).form is Form.AZURE else 200)
+
+
 ROUTES = [
     Route("/batches", create_batch, methods=["POST"]),
     Route("/batches", list_batches),
     Route("/batches/{id}", get_batch),
     Route("/batches/{id}/cancel", cancel_batch, methods=["POST"]),
+    Route("/batches/{id}/retry", retry_batch, methods=["POST"]),
 ]
