@@ -127,11 +127,15 @@ class _Steps:
     async def __call__(self, step: Callable[[], T], /) -> T:
         if self.current is None:
             raise PowerCut("the store is gone")
-        return await self.current(partial(self._unless_locked, step))
+        try:
+            return await self.current(partial(self._unless_locked, step))
+        except Unavailable:
+            await asyncio.sleep(self._random.uniform(0, 0.02))  # the next step may be done before this one is heard of
+            raise
 
     def _unless_locked(self, step: Callable[[], T]) -> T:
         now = asyncio.get_running_loop().time()
-        if self.locked[0] <= now < self.locked[1] and self._random.random() < 0.8:
+        if self.locked[0] <= now < self.locked[1] and self._random.random() < 0.5:
             raise Unavailable("The database is locked.")
         return step()
 
