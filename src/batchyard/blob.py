@@ -22,6 +22,16 @@ class Kept(Struct, frozen=True):
 class Writer(Protocol):
     """A blob on its way. One caller at a time; after `commit` or `abort` it is used no more."""
 
+    @property
+    def place(self) -> str | None:
+        """Where the bytes lie on this machine's disk while they grow; None where nobody can read them yet."""
+        ...
+
+    @property
+    def written(self) -> int:
+        """How many bytes can be read there."""
+        ...
+
     async def write(self, data: bytes) -> None:
         """Take the next bytes. Returns once they are on their way; memory stays bounded however much is written."""
         ...

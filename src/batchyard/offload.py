@@ -86,10 +86,16 @@ class Wish(Struct, Generic[W], eq=False):
     """Something that shall be done together with what others wish. Who does it says its result or its error."""
 
     what: W
+    loop: asyncio.AbstractEventLoop
     result: Any = None
     error: BaseException | None = None
     done: bool = False
     withdrawn: bool = False
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits for it."""
+        return not self.withdrawn and not self.loop.is_closed()
 
 
 class Together(Generic[W]):
@@ -106,18 +112,18 @@ class Together(Generic[W]):
         self._wishes: deque[Wish[W]] = deque()
 
     async def __call__(self, what: W) -> Any:
-        wish = Wish(what)
+        wish = Wish(what, asyncio.get_running_loop())
         self._wishes.append(wish)
         try:
             return await self._offload(lambda: self._end(wish))
-        except (asyncio.CancelledError, GeneratorExit):  # its caller is gone
+        except BaseException:
             wish.withdrawn = True
             raise
 
     def _end(self, wish: Wish[W]) -> Any:
         while not wish.done:
             count = min(self._most, len(self._wishes))
-            self._do_all([each for each in (self._wishes.popleft() for _ in range(count)) if not each.withdrawn])
+            self._do_all([each for each in (self._wishes.popleft() for _ in range(count)) if each.wanted])
         if wish.error is not None:
             raise wish.error
         return wish.result

@@ -18,6 +18,7 @@ from batchyard.domain.access import Key, KeyId, Project, ProjectId, Quota
 from batchyard.domain.batch import Batch, BatchId, BatchState, Counts
 from batchyard.domain.event import Event
 from batchyard.domain.file import File, FileId
+from batchyard.domain.price import Spent
 from batchyard.domain.result import Usage
 from batchyard.domain.upload import Part, PartId, Upload, UploadId
 from batchyard.domain.webhook import Delivery, EndpointFields, WebhookEndpoint, WebhookId
@@ -56,6 +57,18 @@ class BatchFilter(Struct, frozen=True, kw_only=True):
     states: frozenset[BatchState] | None = None
     created_from: int | None = None
     created_until: int | None = None
+
+
+class TokenRoom(Struct, frozen=True):
+    """How many enqueued tokens a project's unended batches may hold: all of them, and those of one model. None: any."""
+
+    project: int | None = None
+    model: int | None = None
+
+    @property
+    def most(self) -> int | None:
+        """What one batch alone may hold."""
+        return min((bound for bound in (self.project, self.model) if bound is not None), default=None)
 
 
 class Once(Struct, frozen=True):
@@ -234,19 +247,46 @@ class Batches(Protocol):
         """Batches of all projects that are not in a terminal state, oldest first: the pipeline's work."""
         ...
 
-    async def move(self, before: BatchState, batch: Batch, event: Event, files: Sequence[File] = ()) -> bool:
+    async def enqueued(self, project: ProjectId) -> int:
+        """How many tokens a project's unended batches hold."""
+        ...
+
+    async def move(
+        self,
+        before: BatchState,
+        batch: Batch,
+        event: Event,
+        files: Sequence[File] = (),
+        room: TokenRoom = TokenRoom(),  # noqa: B008 - frozen
+    ) -> bool:
         """Write a batch that `Batch.move` brought from `before` to its state, with the event that says so.
 
         Compare and set: False, and nothing written, where the stored batch is no longer in the state `before`. Writes
         the state, its times, the model, the errors, the ids of the result files, the tokens it holds and its cost; not
         the counts, which `count` writes and which may have grown meanwhile. `files` are the result files, added without
-        quota in the same transaction, so that an end that is tried again leaves no files of the first try. Raises
-        ValueError for a move that is not in `MOVES`.
+        quota in the same transaction, so that an end that is tried again leaves no files of the first try.
+
+        A batch that ends holds no tokens any more, whatever is given; and what it used of its model is added to the
+        spending of its project, with its cost and the requests and tokens that `count` wrote. Raises QuotaExceeded, and
+        writes nothing, where its tokens do not fit beside those that others hold; ValueError for a move that is not in
+        `MOVES`.
         """
         ...
 
     async def count(self, id: BatchId, counts: Counts, usage: Usage) -> bool:
         """Write how far a batch got; False, and nothing written, where it has ended or there is none."""
+        ...
+
+
+class Spending(Protocol):
+    """What projects have used, day by day. Rows of equal project, day, model, kind and currency are one."""
+
+    async def add(self, spent: Sequence[Spent]) -> None:
+        """Add to the rows, to all or none."""
+        ...
+
+    async def between(self, first: int, end: int, project: ProjectId | None = None) -> Sequence[Spent]:
+        """Rows of the days from `first` to before `end`, by day, project and model; None: of all projects."""
         ...
 
 
@@ -328,6 +368,8 @@ class Store(Protocol):
     def batches(self) -> Batches: ...
     @property
     def events(self) -> Events: ...
+    @property
+    def spending(self) -> Spending: ...
     @property
     def webhooks(self) -> Webhooks: ...
 

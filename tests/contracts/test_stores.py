@@ -15,10 +15,11 @@ from batchyard.domain.errors import Conflict, Invalid, QuotaExceeded, TooLarge
 from batchyard.domain.event import Event
 from batchyard.domain.file import File, FileId
 from batchyard.domain.line import LineError
+from batchyard.domain.price import Spent, day_of
 from batchyard.domain.result import Usage
 from batchyard.domain.upload import PartId, UploadId, UploadState
 from batchyard.domain.webhook import DeliveryState, EndpointFields, WebhookEndpoint
-from batchyard.store import BatchFilter, Cursor, Direction, Once, Store
+from batchyard.store import BatchFilter, Cursor, Direction, Once, Store, TokenRoom
 from batchyard.stores import sqlite
 from tests.support.tenants import (
     OURS,
@@ -541,6 +542,100 @@ async def test_only_batches_that_have_not_ended_count_against_the_quota(store: S
     failed = first.move(BatchState.FAILED, LATER)
     await store.batches.move(BatchState.VALIDATING, failed, an_event(failed))
     assert (await store.batches.add(refused, an_event(refused), quota)).id == refused.id
+
+
+async def begin(store: Store, batch: Batch, tokens: int, room: TokenRoom, model: str = "m") -> Batch:
+    """Let a batch run with its tokens."""
+    running = changed(batch.move(BatchState.IN_PROGRESS, LATER), enqueued_tokens=tokens, model=model)
+    assert await store.batches.move(batch.state, running, an_event(running), room=room)
+    return running
+
+
+async def end(store: Store, running: Batch, **changes: object) -> Batch:
+    finalizing = running.move(BatchState.FINALIZING, LATER)
+    assert await store.batches.move(running.state, finalizing, an_event(finalizing))
+    ended = changed(finalizing.move(BatchState.COMPLETED, LATER), **changes)
+    assert await store.batches.move(finalizing.state, ended, an_event(ended))
+    return ended
+
+
+async def test_tokens_beyond_the_room_are_refused_however_many_come_at_once(store: Store) -> None:
+    batches = [await add_batch(store) for _ in range(5)]
+    begun = await asyncio.gather(
+        *(begin(store, batch, 40, TokenRoom(project=100)) for batch in batches), return_exceptions=True
+    )
+    assert [isinstance(each, QuotaExceeded) for each in begun].count(True) == 3
+    assert await store.batches.enqueued(OURS) == 80
+    assert await store.batches.enqueued(THEIRS) == 0
+    for refused in (batch for batch, each in zip(batches, begun, strict=True) if isinstance(each, QuotaExceeded)):
+        assert await store.batches.get(OURS, refused.id) == refused
+
+
+async def test_the_tokens_of_a_model_have_a_room_of_their_own(store: Store) -> None:
+    room = TokenRoom(project=100, model=50)
+    one, other, theirs = await add_batch(store), await add_batch(store), await add_batch(store, project=THEIRS)
+    await begin(store, one, 50, room)
+    with pytest.raises(QuotaExceeded, match="token_limit_exceeded: 50 of 50 enqueued tokens"):
+        await begin(store, other, 1, room)
+    await begin(store, theirs, 50, room)
+    await begin(store, other, 50, room, model="another")
+
+
+async def test_a_batch_that_ends_holds_nothing_any_more(store: Store) -> None:
+    room = TokenRoom(project=100)
+    first, second = await add_batch(store), await add_batch(store)
+    running = await begin(store, first, 100, room)
+    cancelling = second.move(BatchState.CANCELLING, LATER)
+    assert await store.batches.move(second.state, cancelling, an_event(cancelling), room=room)
+    with pytest.raises(QuotaExceeded):
+        await begin(store, await add_batch(store), 1, room)
+    ended = await end(store, running)
+    assert ended.enqueued_tokens == 100, "whatever it says itself"
+    stored = await store.batches.get(OURS, first.id)
+    assert stored is not None and stored.enqueued_tokens == 0 == await store.batches.enqueued(OURS)
+    await begin(store, await add_batch(store), 100, room)
+
+
+async def test_a_batch_is_charged_once_with_its_end(store: Store) -> None:
+    running = await begin(store, await add_batch(store), 0, TokenRoom())
+    usage = Usage(100, 20, 30, 4)
+    await store.batches.count(running.id, Counts(total=9, completed=5, failed=2), usage)
+    ended = await end(store, running, cost_nanos=77, currency="EUR")
+    again = await store.batches.move(BatchState.FINALIZING, ended, an_event(ended))
+    day = day_of(LATER)
+    bill = Spent(project=OURS, day=day, model="m", batch=True, currency="EUR", requests=7, usage=usage, nanos=77)
+    assert not again and list(await store.spending.between(day, day + 1)) == [bill]
+    stored = await store.batches.get(OURS, running.id)
+    assert stored is not None and (stored.cost_nanos, stored.currency) == (77, "EUR")
+
+
+async def test_a_batch_that_never_ran_is_not_charged(store: Store) -> None:
+    batch = await add_batch(store)
+    failed = batch.move(BatchState.FAILED, LATER)
+    await store.batches.move(batch.state, failed, an_event(failed))
+    assert list(await store.spending.between(0, LATER * 2)) == []
+
+
+async def test_what_is_spent_adds_up_by_day_project_model_kind_and_currency(store: Store) -> None:
+    row = Spent(project=OURS, day=86_400, model="m", batch=False, requests=1, usage=Usage(1, 2, 3, 4), nanos=5)
+    others = [
+        changed(row, day=0), changed(row, project=THEIRS), changed(row, model="n"), changed(row, batch=True),
+        changed(row, currency="USD"),
+    ]  # fmt: skip
+    await store.spending.add([row, *others])
+    await store.spending.add([row])
+    double = changed(row, requests=2, usage=Usage(2, 4, 6, 8), nanos=10)
+    found = await store.spending.between(86_400, 86_401)
+    assert sorted(found, key=repr) == sorted([double, *others[1:]], key=repr)
+    assert list(await store.spending.between(0, 86_400)) == [others[0]]
+    assert list(await store.spending.between(0, 90_000, THEIRS)) == [others[1]]
+
+
+async def test_spending_is_added_wholly_or_not_at_all(store: Store) -> None:
+    row = Spent(project=OURS, day=0, model="m", batch=False, requests=1)
+    with pytest.raises(Invalid):
+        await store.spending.add([row, changed(row, model="\ud800")])
+    assert list(await store.spending.between(0, 1)) == []
 
 
 async def test_a_batch_under_one_key_is_created_once_with_one_event(store: Store) -> None:

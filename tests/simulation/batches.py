@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from random import Random
 
 from batchyard.domain.access import ProjectId
+from batchyard.service.rules import WhenFull
 
 CHAT = "/v1/chat/completions"
 WINDOW_SECONDS = 40
@@ -45,6 +46,12 @@ class Asked:
     window: str
     lines: tuple[Line, ...]
     bad: bool
+    priority: int
+
+    @property
+    def tokens(self) -> int:
+        """What the batch holds while it runs: nobody here names a limit to an answer."""
+        return sum((len(json.dumps(_messages(line))) + 3) // 4 for line in self.lines)
 
     @property
     def content(self) -> bytes:
@@ -52,6 +59,19 @@ class Asked:
         if self.bad:
             written.insert(len(written) // 2 + 1, BAD_LINE)
         return b"\n".join(written) + b"\n"
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How many enqueued tokens each project may have, and of the one model; what becomes of batches that find none."""
+
+    project: int | None
+    model: int | None
+    when_full: WhenFull
+
+    def allow(self, tokens: int) -> bool:
+        """Whether so many fit at all."""
+        return all(bound is None or tokens <= bound for bound in (self.project, self.model))
 
 
 @dataclass(frozen=True)
@@ -69,6 +89,12 @@ def asked_for(random: Random) -> list[Asked]:
     """The batches of a seed, in the order in which they are asked for."""
     made = [_a_batch(random, number) for number in range(random.randint(1, 7))]
     return sorted(made, key=lambda each: each.at)
+
+
+def bounds_of(random: Random) -> Bounds:
+    """Often none; else room for a few batches."""
+    bounds = (None, None, 300, 700, 1000)
+    return Bounds(random.choice(bounds), random.choice(bounds), random.choice(list(WhenFull)))
 
 
 def troubles_of(random: Random) -> list[Trouble]:
@@ -93,6 +119,7 @@ def _a_batch(random: Random, number: int) -> Asked:
         window=random.choice(("24h", "24h", "short")),
         lines=lines,
         bad=random.random() < 0.15,
+        priority=random.choice((0, 0, 5, -5)),
     )
 
 
@@ -102,5 +129,9 @@ def _a_line(random: Random, place: int) -> Line:
 
 
 def _written(line: Line) -> bytes:
-    body = {"model": "m", "messages": [{"role": "user", "content": line.text}], "temperature": 0}
+    body = {"model": "m", "messages": _messages(line), "temperature": 0}
     return json.dumps({"custom_id": line.id, "method": "POST", "url": CHAT, "body": body}).encode()
+
+
+def _messages(line: Line) -> list[dict[str, str]]:
+    return [{"role": "user", "content": line.text}]

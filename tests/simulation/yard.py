@@ -1,5 +1,6 @@
 """Whole servers without doors, one per seed: batches of several projects, cancels, deadlines, and a process that is
-killed again and again until every batch has ended; then all is checked.
+killed again and again until every batch has ended; then all is checked. On the way no project ever holds more tokens
+than it may.
 
 Real are the services, the store (in memory: its transactions are atomic and safe), the blobs, the calendar, the walks,
 the sharing, the journals and the notifying; simulated are time, the disk, the engine and whoever hears of ends.
@@ -7,6 +8,7 @@ the sharing, the journals and the notifying; simulated are time, the disk, the e
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -15,32 +17,38 @@ from typing import Any, TypeVar
 
 from batchyard.blobs import local
 from batchyard.config import DispatchSettings
-from batchyard.domain.access import Caller, Quota, Role
+from batchyard.domain.access import Caller, ModelLimits, Quota, Role
 from batchyard.domain.batch import MOVES, TERMINAL, Batch, BatchId, BatchState
 from batchyard.domain.errors import Conflict, Unavailable
 from batchyard.domain.event import Event
+from batchyard.domain.price import Price
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Failure, Fault, Reply, usage_of
 from batchyard.domain.webhook import WebhookEndpoint
 from batchyard.engine import Abilities
 from batchyard.engines import echo
-from batchyard.pipeline.batch_walk import BatchParts, tidy, walk_batch
+from batchyard.pipeline.batch_walk import SMALL_BYTES, BatchParts, tidy, walk_batch
 from batchyard.pipeline.calendar import Calendar, CalendarSettings
+from batchyard.pipeline.examine import Examinations, Growing, Taking
+from batchyard.pipeline.heavy import Terms
 from batchyard.pipeline.leash import Leash
 from batchyard.pipeline.notice import NoticedStore
 from batchyard.pipeline.notify import Notify, NotifySettings
+from batchyard.pipeline.parking import NoRoom
 from batchyard.pipeline.share import Sharing
 from batchyard.pipeline.underway import Underway
+from batchyard.pipeline.validate import OnProgress, Verdict, validate
 from batchyard.server.models import Model, Models
 from batchyard.service.batches import Batches, CreateBatch
 from batchyard.service.files import Files
 from batchyard.service.ids import Ids
 from batchyard.service.results import Results
-from batchyard.service.rules import BatchRules
+from batchyard.service.rules import BatchRules, WhenFull
 from batchyard.service.sweep import Sweep
 from batchyard.stores import sqlite
-from batchyard.wiring.batches import Engines, Yard, batch_parts
-from tests.simulation.batches import CHAT, WINDOW_SECONDS, Asked, Line, Trouble, asked_for, troubles_of
+from batchyard.wiring.batches import Engines, Yard, batch_parts, terms_of_url
+from batchyard.wiring.lines import line_dialect
+from tests.simulation.batches import CHAT, WINDOW_SECONDS, Asked, Line, Trouble, asked_for, bounds_of, troubles_of
 from tests.simulation.disk import Faults, FaultyDisk, PowerCut
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.offload import InlineOffload
@@ -50,14 +58,18 @@ from tests.support.tenants import OURS, START, THEIRS, a_project, an_endpoint, p
 T = TypeVar("T")
 
 RUNS = "/data/runs"
+PRICE = Price(input=1_500_000_000, output=6_000_000_000)
 RULES = BatchRules(windows={"24h": 86_400, "short": WINDOW_SECONDS})
 
 
-def simulate_yard(seed: int) -> int:
-    """Run one seed and check it; how many lives it took. Raises AssertionError where a promise was broken."""
+def simulate_yard(seed: int) -> tuple[int, int]:
+    """Run one seed and check it; how many lives it took, and how many batches took over what had been examined.
+
+    Raises AssertionError where a promise was broken.
+    """
     simulation = _Simulation(seed)
     simulation.run()
-    return simulation.lives
+    return simulation.lives, simulation.taken
 
 
 class _Clock:
@@ -91,11 +103,13 @@ class _Simulation:
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
         self.asked = asked_for(self.random)
+        self.bounds = bounds_of(self.random)
         self.files: dict[int, str] = {}
         self.ids: dict[int, BatchId] = {}
         self.cancelled: set[int] = set()
         self.read: dict[int, tuple[bytes, str | None]] = {}  # what a reader has, and where it goes on
         self.lives = 0
+        self.taken = 0
         self.ill = False
         self.away = (0.0, 0.0)
         self.bugs: list[Exception] = []
@@ -163,17 +177,21 @@ class _Simulation:
         blobs = await local.open(local.Config(folder="/data/blobs"), self.disk, InlineOffload(self.random, 0.002))
         ids, stop = Ids(self.random), asyncio.Event()
         await Sweep(store, blobs, self.clock).orphans()
-        parts = self._parts(store, blobs, ids)
+        models = Models()
+        examinations = self._examinations(blobs, models)
+        parts = self._parts(store, blobs, ids, models, examinations)
         await tidy(parts, InlineOffload(self.random, 0.002))
+        await examinations.clear()
         settings = CalendarSettings(at_once=2, grace_seconds=3, halt_seconds=1)
-        calendar = Calendar(store, self.clock, partial(self._walk, parts), settings)
+        calendar = Calendar(store, self.clock, partial(self._walk, parts), settings, parts.parking)
         noticed = NoticedStore(store, calendar.notice)
-        files = Files(store, blobs, self.clock, ids, self._quota_of)
+        files = Files(store, blobs, self.clock, ids, self._quota_of, examiner=examinations)
         batches = Batches(noticed, self.clock, ids, self._quota_of, RULES)
         if stop_after is not None:
             asyncio.get_running_loop().call_later(stop_after, stop.set)
         async with asyncio.TaskGroup() as group:
             group.create_task(calendar.run(stop))
+            examining = group.create_task(examinations.run())
             results = Results(store, blobs, self.clock, parts.underway.portion)
             readers = [group.create_task(self._reader(each, results)) for each in self.asked]
             notify = Notify(store, self.clock, self.random, self._hear, NotifySettings())
@@ -181,11 +199,11 @@ class _Simulation:
             people = [group.create_task(self._patient(each, files, batches)) for each in self.asked]
             while not stop.is_set():
                 await asyncio.sleep(1)
+                await self._check_holds(store)
                 if all(person.done() for person in people) and not await store.batches.unended():
                     stop.set()
-            for person in (*people, *readers):
-                person.cancel()
-            notifying.cancel()
+            for task in (*people, *readers, examining, notifying):
+                task.cancel()
 
     async def _hear(self, endpoint: WebhookEndpoint, event: Event) -> int:
         """Takes its time, and takes an event sooner or later."""
@@ -205,23 +223,55 @@ class _Simulation:
             await self.store.webhooks.add(self.endpoint, 1)
         return self.store
 
-    def _parts(self, store: sqlite.SqliteStore, blobs: local.LocalBlobs, ids: Ids) -> BatchParts:
+    def _examinations(self, blobs: local.LocalBlobs, models: Models) -> Examinations:
+        """Of every input, however small; carried out as it would be elsewhere, in its own time."""
+        disk, offload = self.disk, InlineOffload(self.random, 0.5)
+
+        async def examine(growing: Growing, plan_path: str, terms: Terms, on_progress: OnProgress) -> Verdict:
+            whole = asyncio.Event()
+            growing.follow(lambda: whole.set() if growing.whole else None)
+            await whole.wait()
+            dialect = line_dialect("examination", terms)
+            return await offload(
+                lambda: validate(disk, growing.path, plan_path, dialect, dedupe=True, on_progress=on_progress)
+            )
+
+        steps, terms_of = InlineOffload(self.random, 0.002), partial(terms_of_url, models=models, several_models=False)
+        return Examinations(disk, steps, "/data/examined", examine, terms_of, blobs.path, 1)
+
+    def _parts(
+        self, store: sqlite.SqliteStore, blobs: local.LocalBlobs, ids: Ids, models: Models, examinations: Examinations
+    ) -> BatchParts:
         abilities = Abilities(endpoints=frozenset({CHAT}), models=None, slots=3)
         sharing = Sharing(echo.open(echo.Config(script=_Engine(self.random, self.away))), abilities, self.clock)
-        engines, models = Engines(), Models()
+        engines = Engines()
         engines.add("m", sharing)
-        models.add(Model("m", sharing.front(), abilities))
+        limits = ModelLimits(enqueued_tokens=self.bounds.model)
+        models.add(Model("m", sharing.front(), abilities, price=PRICE, limits=limits))
         yard = Yard(
             store=store, blobs=blobs, disk=self.disk, clock=self.clock, ids=ids, random=self.random, models=models,
             engines=engines, quota_of=self._quota_of, folder=RUNS, steps=InlineOffload(self.random, 0.002),
+            examined=self._taken(examinations), small_bytes=self.random.choice((0, SMALL_BYTES)),
             underway=Underway(InlineOffload(self.random, 0.002)),
             dispatch=DispatchSettings(request_timeout_seconds=5, retries=50, engine_down_seconds=6),
+            when_full=self.bounds.when_full,
         )  # fmt: skip
         return batch_parts(yard)
+
+    def _taken(self, examinations: Examinations) -> Taking:
+        async def take(blob: str, terms: Terms, plan_path: str, on_progress: OnProgress) -> Verdict | None:
+            verdict = await examinations.take(blob, terms, plan_path, on_progress)
+            self.taken += verdict is not None
+            return verdict
+
+        return take
 
     async def _walk(self, parts: BatchParts, batch: Batch, leash: Leash) -> None:
         try:
             await walk_batch(batch, parts, InlineOffload(self.random, 0.002), leash)
+        except NoRoom:
+            assert self.bounds.when_full is WhenFull.QUEUE
+            raise
         except Exception as error:
             if self.disk.was_cut:
                 raise PowerCut("what a `finally` met afterwards") from error
@@ -230,7 +280,7 @@ class _Simulation:
             raise
 
     def _quota_of(self, project: str) -> Quota:
-        return Quota()
+        return Quota(enqueued_tokens=self.bounds.project)
 
     async def _patient(self, asked: Asked, files: Files, batches: Batches) -> None:
         """Somebody who comes back another day where the server cannot serve."""
@@ -249,7 +299,10 @@ class _Simulation:
             if asked.number not in self.files:
                 file = await files.upload(caller, "in.jsonl", "batch", pieces(asked.content, 1 << 16))
                 self.files[asked.number] = file.id
-            wish = CreateBatch(input_file_id=self.files[asked.number], endpoint=CHAT, completion_window=asked.window)
+            wish = CreateBatch(
+                input_file_id=self.files[asked.number], endpoint=CHAT, completion_window=asked.window,
+                priority=asked.priority,
+            )  # fmt: skip
             made = await batches.create(caller, wish, idempotency_key=str(asked.number))
             self.ids[asked.number] = made.id
         if asked.cancel_at is not None and asked.number not in self.cancelled:
@@ -280,6 +333,13 @@ class _Simulation:
 
     # Checks
 
+    async def _check_holds(self, store: sqlite.SqliteStore) -> None:
+        """What a project holds is what its unended batches hold, and never more than it may."""
+        unended = await store.batches.unended()
+        for project in (OURS, THEIRS):
+            held = [batch.enqueued_tokens for batch in unended if batch.project == project]
+            assert min(held, default=0) >= 0 and self.bounds.allow(sum(held))
+
     async def _see_ended(self) -> None:
         """Nothing that has ended ever changes."""
         if self.store is None:
@@ -299,6 +359,7 @@ class _Simulation:
             assert batch is not None and batch.state in TERMINAL
             await self._check_batch(asked, batch, blobs)
         await self._check_events()
+        await self._check_spending()
         await self._check_heard()
         assert disk.names(RUNS) == []
         assert not await self.store.files.unknown_blobs(await blobs.keys("files"))
@@ -309,6 +370,10 @@ class _Simulation:
         if asked.bad:
             assert not good and not bad and batch.state in (BatchState.FAILED, BatchState.CANCELLED)
             assert batch.error_count == 1 and batch.counts.total == 0
+            return
+        if batch.state is BatchState.FAILED:
+            assert batch.errors[0].code == "token_limit_exceeded" and not good and not bad and not batch.cost_nanos
+            assert not self.bounds.allow(asked.tokens) or self.bounds.when_full is WhenFull.FAIL
             return
         assert sorted(line["custom_id"] for line in [*good, *bad]) == sorted(line.id for line in asked.lines)
         read = [json.loads(line) for line in self.read.get(asked.number, (b"", None))[0].splitlines()]
@@ -321,6 +386,20 @@ class _Simulation:
                 assert batch.counts.expired and asked.window == "short"
             case _:
                 assert batch.state is BatchState.CANCELLED and asked.cancel_at is not None
+
+    async def _check_spending(self) -> None:
+        """Each batch has been charged once, and holds nothing any more."""
+        assert self.store is not None
+        bills: Counter[str] = Counter()
+        for asked in self.asked:
+            batch = await self.store.batches.get(asked.project, self.ids[asked.number])
+            assert batch is not None and not batch.enqueued_tokens
+            assert batch.cost_nanos in (None, PRICE.cost(batch.usage, batch=True))
+            bills[asked.project] += batch.cost_nanos or 0
+        spent = await self.store.spending.between(0, 1 << 40)
+        assert bills == Counter({project: sum(e.nanos for e in spent if e.project == project) for project in bills})
+        for project in (OURS, THEIRS):
+            assert await self.store.batches.enqueued(project) == 0
 
     async def _lines(self, batch: Batch, id: Any, blobs: local.LocalBlobs) -> list[dict[str, Any]]:
         assert self.store is not None

@@ -15,16 +15,19 @@ from batchyard.blobs import local
 from batchyard.clock import Clock, SystemClock
 from batchyard.config import DispatchSettings
 from batchyard.disks.local import LocalDisk
-from batchyard.domain.access import HOME, Caller, Quota, Role
+from batchyard.domain.access import HOME, NO_LIMITS, Caller, ModelLimits, Quota, Role
+from batchyard.domain.price import Price
 from batchyard.engine import Abilities
 from batchyard.engines import echo
 from batchyard.offload import Lanes
 from batchyard.pipeline.calendar import CalendarSettings
+from batchyard.pipeline.parking import Parking
 from batchyard.pipeline.share import Sharing
 from batchyard.server.app import build_app
 from batchyard.server.house import House, Limits
 from batchyard.server.listen import bind, serve
 from batchyard.server.models import Model
+from batchyard.server.tolls import loop_seconds
 from batchyard.service.rules import BatchRules, FileRules, UploadRules
 from batchyard.stores import sqlite
 from batchyard.wiring.batches import BATCH_RULES
@@ -64,6 +67,10 @@ class Options:
     slots: int | None = None
     several_models: bool = False
     keys: bool = True
+    heavy_bytes: int | None = None
+    price: Price | None = None
+    model_limits: ModelLimits = NO_LIMITS
+    rate_seconds: Callable[[], float] = loop_seconds
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     grace_seconds: int = 5
 
@@ -75,6 +82,7 @@ class Live:
     house: House
     rooms: Rooms
     store: sqlite.SqliteStore
+    parking: Parking
     folder: str
     port: int
     secret: str
@@ -160,11 +168,12 @@ async def live(**options: Any) -> AsyncGenerator[Live]:
         made, lanes = Options(**options), Lanes(2)
         stack.callback(lanes.close)
         rooms = await _rooms(made, store, folder, lanes)
+        stack.push_async_callback(rooms.close)
         house = rooms.house
         first = await house.access.first_admin_key()
         assert first is not None
         sock = bind("127.0.0.1", 0)
-        server = Live(house, rooms, store, folder, sock.getsockname()[1], first[1])
+        server = Live(house, rooms, store, rooms.parking, folder, sock.getsockname()[1], first[1])
         group = await stack.enter_async_context(asyncio.TaskGroup())
         group.create_task(serve(build_app(house), sock, server.stop, grace_seconds=made.grace_seconds))
         duties = group.create_task(run_duties(rooms))
@@ -182,18 +191,22 @@ async def _rooms(options: Options, store: sqlite.SqliteStore, folder: str, lanes
         random=Random(7), folder=folder,
     )  # fmt: skip
     rooms = build_rooms(ground, _settings(options))
+    rooms.house.tolls.seconds = options.rate_seconds
     await rooms.tidy()
     engine = echo.open(echo.Config(script=options.script, telling=options.telling))
     abilities = Abilities(endpoints=ENDPOINTS, models=frozenset(options.names), slots=options.slots)
     for name in options.names:
         sharing = Sharing(engine, abilities, options.clock)
         rooms.engines.add(name, sharing)
-        rooms.house.models.add(Model(name, sharing.front(), abilities, 1_790_000_000))
+        model = Model(name, sharing.front(), abilities, 1_790_000_000, price=options.price, limits=options.model_limits)
+        rooms.house.models.add(model)
     return rooms
 
 
 def _settings(options: Options) -> HouseSettings:
+    heavy = {} if options.heavy_bytes is None else {"heavy_bytes": options.heavy_bytes}
     return HouseSettings(
+        **heavy,
         quota_of=lambda _: options.quota,
         file_rules=options.file_rules or FileRules(),
         upload_rules=options.upload_rules or UploadRules(),

@@ -1,5 +1,10 @@
-"""Blobs on a local disk: one file each, written under a temporary name, synced, then renamed into place."""
+"""Blobs on a local disk: one file each, written under a temporary name, synced, then renamed into place.
 
+Each stream of bytes, in or out, has a lane of its own, so that steps of one never overtake each other and a long one
+holds nobody else up. A writer hashes and writes one megabyte while the next arrives.
+"""
+
+import asyncio
 import errno
 import hashlib
 import re
@@ -12,7 +17,7 @@ from msgspec import Struct
 from batchyard.blob import Kept
 from batchyard.disk import Disk, Handle
 from batchyard.domain.errors import NotFound, Unavailable
-from batchyard.offload import Offload, Together, Wish
+from batchyard.offload import Lanes, Offload, Together, Wish
 
 T = TypeVar("T")
 
@@ -20,8 +25,9 @@ FOLDERS = ("files", "parts")
 _NEW = "new"
 _WRITE_BYTES = 1 << 20
 _READ_BYTES = 1 << 20
-_SYNC_BYTES = 256 << 20
-"""A big blob is synced as it grows: one sync of ten gigabytes would hold everyone else up."""
+_SYNC_BYTES = 64 << 20
+"""A big blob is synced as it grows, beside its writing: so the disk is busy from the beginning, and the end is near
+when the last byte has come."""
 _KEY = re.compile(rf"(?:{'|'.join(FOLDERS)})/[A-Za-z0-9_-]{{1,200}}")
 
 
@@ -34,19 +40,21 @@ class Config(Struct, frozen=True, kw_only=True):
 class LocalBlobs:
     """See the contract. Made by `open`."""
 
-    def __init__(self, disk: Disk, offload: Offload, folder: str) -> None:
+    def __init__(self, disk: Disk, offload: Offload, folder: str, lanes: Lanes | None = None) -> None:
         self._disk = disk
         self._offload = offload
         self._folder = folder
+        self._lanes = lanes
         self._begun = 0
         self._names: Together[tuple[str, str]] = Together(offload, self._keep_all)
 
     async def create(self, key: str, *, md5: bool = False) -> "LocalWriter":
         path = self.path(key)
+        lane, syncs = self._next_lane(), self._next_lane()
         self._begun += 1
         new = f"{self._folder}/{_NEW}/{self._begun}"
-        handle = await self._run(lambda: self._disk.open(new, create=True))
-        return LocalWriter(self, handle, new, path, md5=md5)
+        handle = await lane(lambda: self._disk.open(new, create=True))
+        return LocalWriter(self, lane, syncs, handle, new, path, md5=md5)
 
     async def adopt(self, key: str, path: str) -> Kept:
         new = self.path(key)
@@ -57,28 +65,32 @@ class LocalBlobs:
         return kept
 
     async def _read_big(self, path: str) -> Kept:
-        handle = await self._run(lambda: self._disk.open(path))
+        lane = self._next_lane()
+        handle = await lane(lambda: self._disk.open(path))
         sha256, size = hashlib.sha256(), 0
         try:
-            while chunk := await self._run(partial(_fed, handle, size, sha256.update)):
+            while chunk := await lane(partial(_fed, handle, size, sha256.update)):
                 size += chunk
-            await self._run(handle.sync)
+            await lane(handle.sync)
         finally:
-            await self._run(handle.close)
+            await lane(handle.close)
         return Kept(size, sha256.hexdigest())
 
     async def size(self, key: str) -> int:
         return await self._run(lambda: self._size(key))
 
     async def read_range(self, key: str, start: int, end: int) -> AsyncGenerator[bytes, None]:
-        handle = await self._run(lambda: self._open(key))
+        lane = self._next_lane()
+        handle = await lane(lambda: self._open(key))
         try:
             while start < end:
-                chunk = await self._read(handle, start, min(_READ_BYTES, end - start), key)
+                chunk = await lane(partial(handle.read_at, start, min(_READ_BYTES, end - start)))
+                if not chunk:
+                    raise Unavailable(f"The stored bytes of {key} are cut short.", remedy="Restore them from a backup.")
                 start += len(chunk)
                 yield chunk
         finally:
-            await self._run(handle.close)  # behind a read that may still be under way
+            await lane(handle.close)  # behind a read that may still be under way
 
     async def delete(self, key: str) -> None:
         path = self.path(key)
@@ -92,10 +104,6 @@ class LocalBlobs:
         if not _KEY.fullmatch(key):
             raise ValueError(f"not the key of a blob: {key!r}")
         return f"{self._folder}/{key}"
-
-    async def run(self, step: Callable[[], T]) -> T:
-        """Run a step of a writer of ours."""
-        return await self._run(step)
 
     def keep(self, new: str, path: str) -> None:
         """Give a finished file its name, and make the name safe."""
@@ -115,14 +123,15 @@ class LocalBlobs:
     def forget(self, new: str) -> None:
         self._disk.remove(new)
 
+    async def prepare(self) -> None:
+        """Make our folders, and remove what an earlier process had begun and not finished."""
+        await self._run(lambda: _prepare(self._disk, self._folder))
+
     async def _run(self, step: Callable[[], T]) -> T:
         return await self._offload(lambda: _told(step))
 
-    async def _read(self, handle: Handle, start: int, size: int, key: str) -> bytes:
-        chunk = await self._run(lambda: handle.read_at(start, size))
-        if not chunk:
-            raise Unavailable(f"The stored bytes of {key} are cut short.", remedy="Restore them from a backup.")
-        return chunk
+    def _next_lane(self) -> "_Lane":
+        return _Lane(self._offload if self._lanes is None else self._lanes.lane())
 
     def _size(self, key: str) -> int:
         handle = self._open(key)
@@ -135,53 +144,111 @@ class LocalBlobs:
         return self._disk.open(self.path(key))
 
 
-class LocalWriter:
-    """See the contract. Gathers small pieces, so that a thread is troubled once per megabyte."""
+class _Lane:
+    """Runs the steps of a stream, in their order; the disk's errors become ours."""
 
-    def __init__(self, blobs: LocalBlobs, handle: Handle, new: str, path: str, *, md5: bool) -> None:
+    def __init__(self, offload: Offload) -> None:
+        self._offload = offload
+
+    async def __call__(self, step: Callable[[], T]) -> T:
+        return await self._offload(lambda: _told(step))
+
+
+class LocalWriter:
+    """See the contract. Small pieces are gathered, so that a thread is troubled once per megabyte.
+
+    Two steps may be under way beside the caller: the writing of what was gathered last, and a sync of what was written
+    before. Both are waited for before the blob is kept or given up.
+    """
+
+    def __init__(
+        self, blobs: LocalBlobs, lane: _Lane, syncs: _Lane, handle: Handle, new: str, path: str, *, md5: bool
+    ) -> None:
         self._blobs = blobs
+        self._lane = lane
+        self._syncs = syncs
         self._handle: Handle | None = handle
         self._new = new
         self._path = path
-        self._gathered = bytearray()
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
         self._written = 0
         self._synced = 0
         self._sha256 = hashlib.sha256()
         self._md5 = hashlib.md5(usedforsecurity=False) if md5 else None
+        self._writing: asyncio.Task[BaseException | None] | None = None
+        self._syncing: asyncio.Task[BaseException | None] | None = None
+
+    @property
+    def place(self) -> str | None:
+        return self._new
+
+    @property
+    def written(self) -> int:
+        return self._written
 
     async def write(self, data: bytes) -> None:
-        self._gathered += data
-        if len(self._gathered) >= _WRITE_BYTES:
-            await self._blobs.run(self._flush)
+        self._gathered.append(data)
+        self._gathered_bytes += len(data)
+        if self._gathered_bytes >= _WRITE_BYTES:
+            await self._settle_writing()
+            self._begin_writing()
+            await self._sync_now_and_then()
 
     async def commit(self) -> Kept:
-        return await self._blobs.run(self._commit)
+        await self._settle_writing()
+        await self._settle_syncing()
+        return await self._lane(self._commit)
 
     async def abort(self) -> None:
-        await self._blobs.run(self._abort)
+        for task in (self._writing, self._syncing):
+            if task is not None:
+                await asyncio.wait({task})
+        self._writing = self._syncing = None
+        await self._lane(self._abort)
 
-    def _flush(self) -> None:
-        handle = self._open()
-        data, self._gathered = self._gathered, bytearray()
+    def _begin_writing(self) -> None:
+        pieces, self._gathered, self._gathered_bytes = self._gathered, [], 0
+        self._writing = asyncio.get_running_loop().create_task(_outcome(self._lane, partial(self._write, pieces)))
+
+    async def _settle_writing(self) -> None:
+        await _settled(self._writing)
+        self._writing = None
+
+    async def _settle_syncing(self) -> None:
+        await _settled(self._syncing)
+        self._syncing = None
+
+    async def _sync_now_and_then(self) -> None:
+        if self._written - self._synced < _SYNC_BYTES:
+            return
+        await self._settle_syncing()  # the disk sets the pace: at most two such lots are not safe
+        self._synced = self._written
+        self._syncing = asyncio.get_running_loop().create_task(_outcome(self._syncs, self._open().sync))
+
+    def _write(self, pieces: list[bytes]) -> None:
+        """Hash and write. Blocks, for the most part without keeping other threads from running.
+
+        Each step takes and gives the interpreter's lock, so joining the pieces costs less than doing each of them.
+        """
+        handle, data = self._open(), b"".join(pieces)
         self._sha256.update(data)
         if self._md5 is not None:
             self._md5.update(data)
-        handle.append(data)
+        handle.write_at(self._written, data)
         self._written += len(data)
-        if self._written - self._synced >= _SYNC_BYTES:
-            handle.sync()
-            self._synced = self._written
 
     def _commit(self) -> Kept:
         handle = self._open()
-        self._flush()
+        self._write(self._gathered)
+        self._gathered = []
         handle.sync()
         self._close()
         self._blobs.keep(self._new, self._path)
         return Kept(self._written, self._sha256.hexdigest(), self._md5.hexdigest() if self._md5 else None)
 
     def _abort(self) -> None:
-        self._gathered = bytearray()
+        self._gathered = []
         if self._handle is not None:
             self._close()
         self._blobs.forget(self._new)  # after a commit the name is gone already
@@ -197,10 +264,28 @@ class LocalWriter:
             handle.close()
 
 
-async def open(config: Config, disk: Disk, offload: Offload) -> LocalBlobs:
-    """Open the blobs of a folder, without what an earlier process had begun and not finished."""
-    blobs = LocalBlobs(disk, offload, config.folder)
-    await blobs.run(lambda: _prepare(disk, config.folder))
+async def _outcome(lane: _Lane, step: Callable[[], None]) -> BaseException | None:
+    """What went wrong with a step, for whoever waits for it."""
+    try:
+        await lane(step)
+    except BaseException as error:
+        return error
+    return None
+
+
+async def _settled(task: asyncio.Task[BaseException | None] | None) -> None:
+    """Wait for a step under way; a caller that leaves does not end it. Raises what went wrong."""
+    if task is not None and (error := await asyncio.shield(task)) is not None:
+        raise error
+
+
+async def open(config: Config, disk: Disk, offload: Offload, *, lanes: Lanes | None = None) -> LocalBlobs:
+    """Open the blobs of a folder, without what an earlier process had begun and not finished.
+
+    Streams run in `lanes`; small steps, and without lanes all of them, in the offload.
+    """
+    blobs = LocalBlobs(disk, offload, config.folder, lanes)
+    await blobs.prepare()
     return blobs
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import NewType
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 ProjectId = NewType("ProjectId", str)
 KeyId = NewType("KeyId", str)
@@ -34,9 +34,10 @@ class Action(StrEnum):
     VIEW_WEBHOOKS = "view webhooks"
     EDIT_WEBHOOKS = "manage webhooks"
     EDIT_KEYS = "manage keys"
+    VIEW_COSTS = "view costs"
 
 
-_VIEW = frozenset({Action.VIEW_FILES, Action.VIEW_BATCHES, Action.VIEW_WEBHOOKS})
+_VIEW = frozenset({Action.VIEW_FILES, Action.VIEW_BATCHES, Action.VIEW_WEBHOOKS, Action.VIEW_COSTS})
 _RUN = _VIEW | {Action.EDIT_FILES, Action.RUN_BATCHES, Action.USE_MODELS, Action.EDIT_WEBHOOKS}
 
 MAY: Mapping[Role, frozenset[Action]] = {
@@ -46,6 +47,10 @@ MAY: Mapping[Role, frozenset[Action]] = {
     Role.ADMIN: _RUN | {Action.EDIT_KEYS},
 }
 """What each role may do, within its own project: the only place that says so."""
+
+LOWEST_PRIORITY = -100
+HIGHEST_PRIORITY: Mapping[Role, int] = {Role.EDITOR: 50, Role.ADMIN: 100}
+"""How far up a role may put a batch among those of its project: an administrator can always go before the others."""
 
 
 class Project(Struct, frozen=True, kw_only=True):
@@ -95,11 +100,27 @@ class Caller(Struct, frozen=True):
         return self.role is Role.ADMIN and self.project == HOME
 
 
+class ModelLimits(Struct, frozen=True, kw_only=True):
+    """How much a project may ask of one model; None: as much as it likes.
+
+    The first two bound calls that people wait for, `enqueued_tokens` what batches that have not ended may hold.
+    """
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    enqueued_tokens: int | None = None
+
+
+NO_LIMITS = ModelLimits()
+
+
 class Quota(Struct, frozen=True, kw_only=True):
     """How much a project may keep and ask for.
 
     `files` counts what callers uploaded, not results; `total_bytes` counts both, and the parts of unfinished uploads.
-    `batches` counts those that have not ended.
+    `batches` counts those that have not ended, `enqueued_tokens` what those hold together, whatever their model (None:
+    no bound). `models` has the project's own limits of models, in place of those that a model has for everyone.
+    `highest_priority` bounds what its batches may be given.
     """
 
     files: int = 500
@@ -107,3 +128,10 @@ class Quota(Struct, frozen=True, kw_only=True):
     total_bytes: int = 2_500_000_000_000
     batches: int = 500
     requests_per_file: int = 5_000_000
+    enqueued_tokens: int | None = None
+    models: Mapping[str, ModelLimits] = field(default_factory=dict[str, ModelLimits])
+    highest_priority: int = 100
+
+    def limits(self, model: str, otherwise: ModelLimits) -> ModelLimits:
+        """What the project may ask of a model, which allows everyone `otherwise`."""
+        return self.models.get(model, otherwise)

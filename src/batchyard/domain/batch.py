@@ -79,7 +79,7 @@ class Batch(Struct, frozen=True, kw_only=True):
 
     `retry_of` is the batch whose lines this one asks again. Of two batches of a project the one with the higher
     `priority` goes first. `enqueued_tokens` is what it holds of the project's quota until it ends; `cost_nanos` is what
-    it has cost, in billionths of the currency, None where its model has no price.
+    it has cost, in billionths of the `currency`, both None until then and where its model has no price.
     """
 
     id: BatchId
@@ -117,6 +117,7 @@ class Batch(Struct, frozen=True, kw_only=True):
     error_file_id: FileId | None = None
     enqueued_tokens: int = 0
     cost_nanos: int | None = None
+    currency: str | None = None
 
     @property
     def moved_at(self) -> int:

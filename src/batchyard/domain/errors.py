@@ -8,6 +8,7 @@
       Unauthorized     we do not know who asks
       Forbidden        we know who asks, and they may not
       QuotaExceeded    the project has used up what it may keep or ask for
+      RateLimited      the project asks for too much at once: a little later it may
       TooLarge         a limit on size, count or depth was passed
       Unsupported      we know what was asked and do not do it
       Unavailable      an engine, upstream or disk cannot serve now
@@ -75,6 +76,17 @@ class Forbidden(BatchyardError):
 
 class QuotaExceeded(BatchyardError):
     code = "quota_exceeded"
+
+
+class RateLimited(BatchyardError):
+    """`kind` is what there is too much of: `requests` or `tokens`. Without a time to wait, waiting cannot help."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, *, kind: str, retry_after_seconds: float | None, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy, reason="rate_limit_exceeded")
+        self.kind = kind
+        self.retry_after_seconds = retry_after_seconds
 
 
 class TooLarge(BatchyardError):

@@ -15,6 +15,7 @@ from batchyard.domain.access import ProjectId
 from batchyard.domain.batch import Batch, BatchId, BatchState
 from batchyard.domain.errors import BatchyardError
 from batchyard.pipeline.leash import Leash
+from batchyard.pipeline.parking import NoRoom, Parking
 from batchyard.pipeline.waiting import Waiting
 from batchyard.store import Store
 from batchyard.telemetry import logs
@@ -47,17 +48,20 @@ class CalendarSettings(Struct, frozen=True, kw_only=True):
 
 
 class _Turn(Struct):
-    """A batch that waits to walk. It is ready, or not due yet."""
+    """A batch that waits to walk. It is ready, not due yet, or parked: without room for its tokens."""
 
     batch: Batch
     failures: int = 0
     ready: bool = False
+    parked: bool = False
 
 
 class Calendar:
     """See the module. `notice` may be called at any time, `run` once."""
 
-    def __init__(self, store: Store, clock: Clock, walk: Walk, settings: CalendarSettings) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, walk: Walk, settings: CalendarSettings, parking: Parking | None = None
+    ) -> None:
         self._store = store
         self._clock = clock
         self._walk = walk
@@ -71,6 +75,10 @@ class Calendar:
         self._walking: dict[BatchId, tuple[Batch, Leash]] = {}
         self._stir = asyncio.Event()
         self._looked_at = float("-inf")
+        self._parking = parking or Parking()
+        self._parking.on_news = self._hear_news
+        self._parked: set[BatchId] = set()
+        self._news = False
 
     @property
     def waiting(self) -> list[Batch]:
@@ -86,7 +94,7 @@ class Calendar:
                 self._walking[batch.id][1].cancel()
         elif batch.id in self._turns:
             self._turns[batch.id].batch = batch
-            self._end_only(self._turns[batch.id])
+            self._look_again(self._turns[batch.id])
         else:
             self._turns[batch.id] = _Turn(batch)
             self._make_ready(self._turns[batch.id])
@@ -122,6 +130,8 @@ class Calendar:
         if now < self._looked_at + self._settings.look_seconds:
             return
         self._looked_at = now
+        self._parking.tell_all()
+        self._news = True
         try:
             for batch in await self._store.batches.unended():
                 self.notice(batch)
@@ -131,6 +141,7 @@ class Calendar:
     def _start(self, group: asyncio.TaskGroup, now: float) -> None:
         """Let batches walk whose turn it is, while there is room."""
         self._see_the_time(now)
+        self._see_who_finds_room()
         for _ in range(BEGUN_AT_A_TURN):
             turn = self._next()
             if turn is None:
@@ -162,7 +173,7 @@ class Calendar:
         while self._deadlines and self._deadlines[0][0] <= at:
             turn = self._turns.get(heappop(self._deadlines)[1])
             if turn is not None:
-                self._end_only(turn)
+                self._look_again(turn)
 
     def _make_ready(self, turn: _Turn) -> None:
         batch, turn.ready = turn.batch, True
@@ -177,12 +188,49 @@ class Calendar:
             heapify(self._deadlines)
         heappush(self._deadlines, (at, id))
 
+    def _see_who_finds_room(self) -> None:
+        """Let parked batches try again that may."""
+        if not self._news:
+            return
+        self._news = False
+        for id in tuple(self._parked):
+            turn = self._turns.get(id)
+            if turn is None or not turn.parked:
+                self._parked.discard(id)
+            elif self._parking.may_try(id):
+                self._unpark(turn)
+
+    def _hear_news(self) -> None:
+        self._news = True
+        self._stir.set()
+
+    def _park(self, batch: Batch) -> None:
+        self._turns[batch.id] = _Turn(batch, parked=True)
+        self._parked.add(batch.id)
+        if batch.deadline_at is not None:
+            self._note_deadline(batch.deadline_at, batch.id)
+        self._hear_news()  # room may have come while it left
+
+    def _unpark(self, turn: _Turn) -> None:
+        turn.parked = False
+        self._parked.discard(turn.batch.id)
+        self._make_ready(turn)
+
+    def _look_again(self, turn: _Turn) -> None:
+        """A batch was cancelled, or its deadline passes: then it needs no room, nor an engine."""
+        if turn.parked and self._only_ends(turn.batch):
+            self._unpark(turn)
+        self._end_only(turn)
+
+    def _only_ends(self, batch: Batch) -> bool:
+        """Whether a batch asks nothing of an engine any more."""
+        past = batch.deadline_at is not None and batch.deadline_at <= self._clock.now()
+        return past or batch.state in (BatchState.CANCELLING, BatchState.FINALIZING)
+
     def _end_only(self, turn: _Turn) -> None:
         """Note where a batch that is ready asks nothing of an engine any more."""
         batch = turn.batch
-        past = batch.deadline_at is not None and batch.deadline_at <= self._clock.now()
-        ends = past or batch.state in (BatchState.CANCELLING, BatchState.FINALIZING)
-        if ends and turn.ready and batch not in self._ending:
+        if self._only_ends(batch) and turn.ready and batch not in self._ending:
             self._ending.add(batch, turn)
 
     async def _stirred(self) -> None:
@@ -201,6 +249,9 @@ class Calendar:
         try:
             with logs.about(batch_id=batch.id, project=batch.project):
                 await self._walk(batch, leash)
+            self._parking.tell(batch.project)
+        except NoRoom:
+            self._park(batch)
         except Exception as error:
             self._put_off(turn, _innermost(error))
         finally:

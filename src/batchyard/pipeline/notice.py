@@ -20,7 +20,9 @@ from batchyard.store import (
     Once,
     Page,
     Projects,
+    Spending,
     Store,
+    TokenRoom,
     Uploads,
     Webhooks,
 )
@@ -73,6 +75,10 @@ class NoticedStore:
         return self._store.events
 
     @property
+    def spending(self) -> Spending:
+        return self._store.spending
+
+    @property
     def webhooks(self) -> Webhooks:
         return self._store.webhooks
 
@@ -107,8 +113,18 @@ class NoticedBatches:
     async def unended(self) -> Sequence[Batch]:
         return await self._batches.unended()
 
-    async def move(self, before: BatchState, batch: Batch, event: Event, files: Sequence[File] = ()) -> bool:
-        moved = await self._batches.move(before, batch, event, files)
+    async def enqueued(self, project: ProjectId) -> int:
+        return await self._batches.enqueued(project)
+
+    async def move(
+        self,
+        before: BatchState,
+        batch: Batch,
+        event: Event,
+        files: Sequence[File] = (),
+        room: TokenRoom = TokenRoom(),  # noqa: B008 - frozen
+    ) -> bool:
+        moved = await self._batches.move(before, batch, event, files, room)
         if moved:
             self._notice(batch)
         return moved

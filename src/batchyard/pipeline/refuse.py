@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from batchyard.disk import Disk
 from batchyard.domain.batch import Batch
+from batchyard.domain.errors import QuotaExceeded
 from batchyard.domain.line import LineError
 from batchyard.pipeline.validate import Verdict
 
@@ -41,6 +42,17 @@ def bad_lines(verdict: Verdict) -> None:
         raise Refused(verdict.errors[:KEPT_ERRORS], verdict.error_count)
     if not verdict.lines:
         raise _whole_file("empty_file", "The input file is empty.", "Write one request per line.")
+
+
+def too_many_tokens(batch_tokens: int, most: int) -> Refused:
+    """The batch alone needs more tokens than may be enqueued."""
+    message = f"token_limit_exceeded: the batch needs {batch_tokens} enqueued tokens, but at most {most} are allowed."
+    return _whole_file("token_limit_exceeded", message, "Split the file, or ask for shorter answers.")
+
+
+def no_room(error: QuotaExceeded) -> Refused:
+    """The tokens that the batch needs are in use."""
+    return _whole_file("token_limit_exceeded", error.message, error.remedy)
 
 
 def _whole_file(code: str, message: str, remedy: str, param: str | None = None) -> Refused:

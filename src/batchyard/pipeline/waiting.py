@@ -19,7 +19,9 @@ Rank = tuple[object, ...]
 def standing_of(batch: Batch, inflight: int, now: float) -> Standing:
     """Where a batch stands whose project has so much under way."""
     return Standing(
+        project=batch.project,
         inflight=inflight,
+        priority=batch.priority,
         slack_seconds=float("inf") if batch.deadline_at is None else batch.deadline_at - now,
         age_seconds=now - batch.created_at,
         id=batch.id,
@@ -70,7 +72,7 @@ class Waiting(Generic[T]):
             under_way = inflight.get(id, 0)
             if idle and under_way:
                 continue
-            at = under_way, project.best()
+            at = under_way, project.best()[1:]  # urgency says nothing between projects
             if best is None or at < best[0]:
                 best = at, project
         return best[1].next(self._every) if best else None

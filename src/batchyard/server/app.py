@@ -8,7 +8,7 @@ from batchyard.domain.errors import BatchyardError
 from batchyard.server.house import House
 from batchyard.server.http import health
 from batchyard.server.http.batchyard import events, results
-from batchyard.server.http.openai import batches, files, inference, models, uploads, webhooks
+from batchyard.server.http.openai import batches, costs, files, inference, models, uploads, webhooks
 from batchyard.server.middleware import Threshold
 from batchyard.server.replies import refuse_error, refuse_route
 
@@ -26,6 +26,7 @@ def build_app(house: House) -> Starlette:
             *webhooks.ROUTES,
             *models.ROUTES,
             *inference.ROUTES,
+            *costs.ROUTES,
         ],
         middleware=[Middleware(Threshold, house=house)],
         exception_handlers={BatchyardError: refuse_error, HTTPException: refuse_route},

@@ -9,11 +9,13 @@ from starlette.requests import Request
 from batchyard.clock import Clock
 from batchyard.server.interactive import Interactive
 from batchyard.server.models import Models
+from batchyard.server.tolls import Tolls
 from batchyard.service.access import Access
 from batchyard.service.batches import Batches
 from batchyard.service.feed import Feed
 from batchyard.service.files import Files
 from batchyard.service.results import Results
+from batchyard.service.spending import Spending
 from batchyard.service.uploads import Uploads
 from batchyard.service.webhooks import Webhooks
 from batchyard.telemetry.metrics import Metrics
@@ -40,6 +42,8 @@ class House:
     webhooks: Webhooks
     models: Models
     interactive: Interactive
+    tolls: Tolls
+    spending: Spending
     metrics: Metrics
     ids: random.Random
     clock: Clock

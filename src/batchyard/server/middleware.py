@@ -117,6 +117,7 @@ class _Passage:
             headers["x-request-id"] = self.visit.id
             headers["openai-processing-ms"] = str(int((perf_counter() - self.began) * 1000))
             headers["openai-version"] = "2020-10-01"
+            headers.update(self.visit.headers)
             if self._more:
                 headers["connection"] = "close"
         await self._send(message)

@@ -23,6 +23,8 @@ def refuse(refused: Refusal) -> Response:
         headers["x-should-retry"] = "true" if refused.heals else "false"
     if refused.retry_after_seconds is not None:
         headers["retry-after"] = f"{refused.retry_after_seconds:g}"
+    if refused.retry_after_milliseconds is not None:
+        headers["retry-after-ms"] = str(refused.retry_after_milliseconds)
     return Response(refused.body, refused.status, headers, JSON)
 
 

@@ -1,6 +1,6 @@
 """One call's passage through the doors: what is known of it before any door reads it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import Request
 from starlette.types import Scope
@@ -11,11 +11,15 @@ from batchyard.server.paths import Address
 
 @dataclass(slots=True)
 class Visit:
-    """A call's id, as its answer's `x-request-id` says it, and where it was addressed."""
+    """A call's id, as its answer's `x-request-id` says it, and where it was addressed.
+
+    `headers` are added to the answer, whatever it will be.
+    """
 
     id: str
     address: Address
     path: str
+    headers: dict[str, str] = field(default_factory=dict[str, str])
 
     @property
     def form(self) -> Form:

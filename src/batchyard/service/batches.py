@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from batchyard.clock import Clock
-from batchyard.domain.access import Action, Caller, ProjectId
+from batchyard.domain.access import HIGHEST_PRIORITY, LOWEST_PRIORITY, Action, Caller, ProjectId, Quota
 from batchyard.domain.batch import Batch, BatchId, BatchState, Form
 from batchyard.domain.errors import Conflict, Invalid, NotFound
 from batchyard.domain.event import arrival
@@ -13,7 +13,7 @@ from batchyard.domain.file import BATCH, ExpiresAfter, FileId
 from batchyard.service import checks
 from batchyard.service.access import require
 from batchyard.service.ids import Ids
-from batchyard.service.rules import BatchRules, QuotaOf
+from batchyard.service.rules import BatchRules, QuotaOf, WhenFull
 from batchyard.store import BatchFilter, Direction, Page, Store
 
 LIST_LIMIT = 100
@@ -28,7 +28,15 @@ class CreateBatch(Struct, frozen=True, kw_only=True):
     completion_window: str | None = None
     metadata: Mapping[str, object] | None = None
     output_expires_after: ExpiresAfter | None = None
+    priority: int | None = None
     form: Form = Form.OPENAI
+
+
+class Enqueued(Struct, frozen=True):
+    """How many tokens a project's unended batches hold, of how many at most."""
+
+    tokens: int
+    most: int
 
 
 class _Checked(Struct, frozen=True):
@@ -40,6 +48,7 @@ class _Checked(Struct, frozen=True):
     window_seconds: int
     metadata: dict[str, str] | None
     output_expires_after_seconds: int
+    priority: int
     form: Form
 
 
@@ -58,18 +67,30 @@ class Batches:
     async def create(self, caller: Caller, asked: CreateBatch, *, idempotency_key: str | None = None) -> Batch:
         """A new batch, to be validated. Costs the same for two lines and for five million.
 
-        Raises Invalid where the parameters will not do or the input file has another purpose; QuotaExceeded; Conflict
-        where the idempotency key was used for something else. An input file that does not exist is no error here: such
-        a batch is created and fails.
+        Raises Invalid where the parameters will not do or the input file has another purpose, and in Azure's form where
+        no tokens are left; QuotaExceeded; Conflict where the idempotency key was used for something else. An input file
+        that does not exist is no error here: such a batch is created and fails.
         """
         require(caller, Action.RUN_BATCHES)
-        checked = _check(asked, self._rules)
+        quota = self._quota_of(caller.project)
+        checked = _check(asked, self._rules, min(HIGHEST_PRIORITY.get(caller.role, 0), quota.highest_priority))
+        await self._require_tokens(caller, asked.form, quota)
         await self._require_input(caller, checked.input_file_id)
         batch = self._new(caller, checked)
         once = checks.once(idempotency_key, checked)
-        return await self._store.batches.add(
-            batch, arrival(self._ids.event(), batch), self._quota_of(caller.project), once
-        )
+        return await self._store.batches.add(batch, arrival(self._ids.event(), batch), quota, once)
+
+    async def enqueued(self, caller: Caller, input_file_id: str) -> Enqueued | None:
+        """What the project holds of its enqueued tokens, with an estimate for an input that was not read yet.
+
+        None where the project has no such quota.
+        """
+        most = self._quota_of(caller.project).enqueued_tokens
+        if most is None:
+            return None
+        held = await self._store.batches.enqueued(caller.project)
+        file = await self._store.files.get(caller.project, FileId(input_file_id), self._now())
+        return Enqueued(held + ((file.bytes + 3) // 4 if file else 0), most)
 
     async def get(self, caller: Caller, id: str) -> Batch:
         """A batch. Raises NotFound where there is none, or it is another project's."""
@@ -122,6 +143,7 @@ class Batches:
             window_seconds=checked.window_seconds,
             metadata=checked.metadata,
             output_expires_after_seconds=checked.output_expires_after_seconds,
+            priority=checked.priority,
             created_at=at,
             expires_at=expires_at,
             deadline_at=expires_at if expires else None,
@@ -139,6 +161,17 @@ class Batches:
         if file is None and self._rules.refuse_missing_input:
             raise Invalid(f"Cannot find file {id}.", param="file_id", reason="invalid_request")
 
+    async def _require_tokens(self, caller: Caller, form: Form, quota: Quota) -> None:
+        """Refuse at once what would fail anyway for want of tokens, where callers are used to hear of it so."""
+        if form is not Form.AZURE or self._rules.when_full is WhenFull.QUEUE or quota.enqueued_tokens is None:
+            return
+        if await self._store.batches.enqueued(caller.project) >= quota.enqueued_tokens:
+            raise Invalid(
+                f"token_limit_exceeded: the quota of {quota.enqueued_tokens} enqueued tokens is used up.",
+                remedy="Wait until other batches have ended, or cancel some.",
+                reason="token_limit_exceeded",
+            )
+
     async def _found(self, caller: Caller, id: str) -> Batch:
         return await found(self._store, caller.project, id)
 
@@ -154,7 +187,7 @@ async def found(store: Store, project: ProjectId, id: str) -> Batch:
     return batch
 
 
-def _check(asked: CreateBatch, rules: BatchRules) -> _Checked:
+def _check(asked: CreateBatch, rules: BatchRules, highest_priority: int) -> _Checked:
     """Everything that must be so, in the order in which callers hear of it."""
     input_file_id = checks.required(asked.input_file_id, "input_file_id")
     endpoint = checks.required(asked.endpoint, "endpoint")
@@ -164,6 +197,7 @@ def _check(asked: CreateBatch, rules: BatchRules) -> _Checked:
     checks.one_of(window, rules.windows, "completion_window")
     metadata = checks.metadata(asked.metadata)
     seconds = checks.expiry_seconds(asked.output_expires_after, "output_expires_after")
+    priority = checks.in_range(asked.priority or 0, LOWEST_PRIORITY, highest_priority, "priority")
     return _Checked(
         FileId(input_file_id),
         endpoint,
@@ -171,6 +205,7 @@ def _check(asked: CreateBatch, rules: BatchRules) -> _Checked:
         rules.windows[window],
         metadata,
         rules.default_expiry_seconds if seconds is None else seconds,
+        priority,
         asked.form,
     )
 

@@ -11,7 +11,7 @@ from batchyard.domain.file import ExpiresAfter, File, FileId
 from batchyard.service import checks
 from batchyard.service.access import require
 from batchyard.service.ids import Ids
-from batchyard.service.incoming import Incoming, made, receive, wanted
+from batchyard.service.incoming import Examiner, Incoming, made, receive, wanted
 from batchyard.service.rules import FileRules, QuotaOf
 from batchyard.store import Direction, Once, Page, Store
 
@@ -67,7 +67,14 @@ class Files:
     """What a caller may do with files."""
 
     def __init__(
-        self, store: Store, blobs: Blobs, clock: Clock, ids: Ids, quota_of: QuotaOf, rules: FileRules | None = None
+        self,
+        store: Store,
+        blobs: Blobs,
+        clock: Clock,
+        ids: Ids,
+        quota_of: QuotaOf,
+        rules: FileRules | None = None,
+        examiner: Examiner | None = None,
     ) -> None:
         self.rules = rules or FileRules()
         self._store = store
@@ -75,6 +82,7 @@ class Files:
         self._clock = clock
         self._ids = ids
         self._quota_of = quota_of
+        self._examiner = examiner
 
     @asynccontextmanager
     async def receive(self, caller: Caller, *, size_bytes: int | None = None) -> AsyncGenerator[Receiving, None]:
@@ -86,7 +94,8 @@ class Files:
         quota = self._quota_of(caller.project)
         await self._store.files.require_room(caller.project, quota, files=1, size=size_bytes or 0, at=self.now())
         id = self._ids.file()
-        async with receive(self._blobs, f"files/{id}", quota.file_bytes, "file") as incoming:
+        receiving = receive(self._blobs, f"files/{id}", quota.file_bytes, "file", examiner=self._examiner)
+        async with receiving as incoming:
             yield Receiving(self, caller, id, incoming)
 
     async def upload(

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -14,6 +15,35 @@ from batchyard.service.jsonl import FirstLine, require_jsonl_name
 from batchyard.service.rules import FileRules
 
 _MAX_FILENAME = 1_000
+
+
+class Examination(Protocol):
+    """A look at what is being received, taken elsewhere, so that a batch of it can begin sooner."""
+
+    def grown(self, readable: int) -> None:
+        """So many bytes can be read by now."""
+        ...
+
+    def whole(self, size: int) -> None:
+        """These are all bytes, and they are kept."""
+        ...
+
+    def give_up(self) -> None:
+        """They are no batch input, or will not be kept."""
+        ...
+
+
+class Examiner(Protocol):
+    """Takes such looks."""
+
+    @property
+    def smallest_bytes(self) -> int:
+        """What is smaller is not worth a look."""
+        ...
+
+    def begin(self, blob: str, place: str, first_line: bytes) -> Examination | None:
+        """Look at a blob that grows at a place; None where nothing would come of it."""
+        ...
 
 
 class Wanted(Struct, frozen=True):
@@ -45,13 +75,17 @@ def wanted(filename: str | None, purpose: str | None, expires_after: ExpiresAfte
 class Incoming:
     """One file or part that is being received. Nobody sees it before it is committed and named in the store."""
 
-    def __init__(self, writer: Writer, blob: str, limit_bytes: int, param: str) -> None:
+    def __init__(
+        self, writer: Writer, blob: str, limit_bytes: int, param: str, examiner: Examiner | None = None
+    ) -> None:
         self.blob = blob
         self.bytes = 0
         self._writer = writer
         self._limit = limit_bytes
         self._param = param
         self._first = FirstLine()
+        self._examiner = examiner
+        self._examination: Examination | None = None
 
     async def write(self, data: bytes) -> None:
         """Take the next bytes. Raises TooLarge as soon as there are too many."""
@@ -65,23 +99,47 @@ class Incoming:
             )
         self._first.feed(data)
         await self._writer.write(data)
+        self._examine()
 
     async def commit(self, purpose: str | None = None) -> Kept:
         """Make the bytes durable. Raises Invalid where the purpose is a batch and they cannot be its input."""
         if purpose == BATCH:
             self._first.require_json()
-        return await self._writer.commit()
+        else:
+            self.give_up()
+        kept = await self._writer.commit()
+        if self._examination is not None:
+            self._examination.whole(kept.bytes)
+            self._examination = None
+        return kept
+
+    def give_up(self) -> None:
+        """What was received is not, or not yet, durable, or no batch's: nobody need look at it."""
+        examination, self._examination, self._examiner = self._examination, None, None
+        if examination is not None:
+            examination.give_up()
+
+    def _examine(self) -> None:
+        """Have the bytes looked at as they come, though their purpose may not be known yet."""
+        if self._examination is not None:
+            self._examination.grown(self._writer.written)
+        elif self._examiner is not None and self.bytes >= self._examiner.smallest_bytes:
+            examiner, self._examiner = self._examiner, None
+            if self._writer.place is not None and (line := self._first.line) is not None:
+                self._examination = examiner.begin(self.blob, self._writer.place, line)
 
 
 @asynccontextmanager
 async def receive(
-    blobs: Blobs, blob: str, limit_bytes: int, param: str, *, md5: bool = False
+    blobs: Blobs, blob: str, limit_bytes: int, param: str, *, md5: bool = False, examiner: Examiner | None = None
 ) -> AsyncGenerator[Incoming, None]:
     """Receive the bytes of a file or part; whatever was not committed is removed at the end."""
     writer = await blobs.create(blob, md5=md5)
+    incoming = Incoming(writer, blob, limit_bytes, param, examiner)
     try:
-        yield Incoming(writer, blob, limit_bytes, param)
+        yield incoming
     finally:
+        incoming.give_up()
         await writer.abort()
 
 

@@ -33,6 +33,11 @@ class FirstLine:
             del self._kept[end:]
         self._whole = end >= 0 or len(self._kept) > _KEPT_BYTES
 
+    @property
+    def line(self) -> bytes | None:
+        """The first line, once all of it was seen; None until then, and where it is too long."""
+        return bytes(self._kept) if self._whole and len(self._kept) <= _KEPT_BYTES else None
+
     def require_json(self) -> None:
         """Raise Invalid where there is no line, or the first is not JSON. Asked once the whole file was seen."""
         line = bytes(self._kept).strip()

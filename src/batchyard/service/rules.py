@@ -1,6 +1,7 @@
 """What the server allows, beside each project's quota: plain values, set once."""
 
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 
 from msgspec import Struct, field
 
@@ -43,12 +44,22 @@ class UploadRules(Struct, frozen=True, kw_only=True):
     lifetime_seconds: int = LIFETIME_SECONDS
 
 
+class WhenFull(StrEnum):
+    """What becomes of a batch that finds no room among its project's enqueued tokens now."""
+
+    QUEUE = "queue"
+    """It waits in `validating` until others have ended."""
+    FAIL = "fail"
+    """It fails, as with the hosted services."""
+
+
 class BatchRules(Struct, frozen=True, kw_only=True):
     """`endpoints` are those offered, `windows` the completion windows with their lengths in seconds.
 
     `refuse_missing_input` refuses a batch without an input file at once, where otherwise it is created and fails, as
     OpenAI has it. `azure_expires` holds batches of the Azure form to their deadline too; Azure itself does not.
     `default_expiry_seconds` is how long results live whose caller does not say.
+    `when_full` is for batches that would pass a limit on enqueued tokens.
     """
 
     endpoints: tuple[str, ...] = ENDPOINTS
@@ -56,3 +67,4 @@ class BatchRules(Struct, frozen=True, kw_only=True):
     refuse_missing_input: bool = False
     azure_expires: bool = False
     default_expiry_seconds: int = DEFAULT_EXPIRY_SECONDS
+    when_full: WhenFull = WhenFull.QUEUE

@@ -11,12 +11,12 @@ from batchyard.blob import Blobs, Kept
 from batchyard.clock import Clock
 from batchyard.domain.access import Action, Caller
 from batchyard.domain.errors import BatchyardError, Conflict, Invalid, NotFound, QuotaExceeded, TooLarge
-from batchyard.domain.file import ExpiresAfter, File, FileId
+from batchyard.domain.file import BATCH, ExpiresAfter, File, FileId
 from batchyard.domain.upload import Part, PartId, Upload, UploadId, UploadState
 from batchyard.service import checks
 from batchyard.service.access import require
 from batchyard.service.ids import Ids
-from batchyard.service.incoming import Incoming, Wanted, made, receive, wanted
+from batchyard.service.incoming import Examiner, Incoming, Wanted, made, receive, wanted
 from batchyard.service.rules import FileRules, QuotaOf, UploadRules
 from batchyard.store import Store
 
@@ -43,6 +43,7 @@ class Uploads:
         quota_of: QuotaOf,
         rules: UploadRules | None = None,
         file_rules: FileRules | None = None,
+        examiner: Examiner | None = None,
     ) -> None:
         self._store = store
         self._blobs = blobs
@@ -51,6 +52,7 @@ class Uploads:
         self._quota_of = quota_of
         self._rules = rules or UploadRules()
         self._file_rules = file_rules or FileRules()
+        self._examiner = examiner
         self._turns: WeakValueDictionary[UploadId, asyncio.Lock] = WeakValueDictionary()
 
     async def create(self, caller: Caller, asked: CreateUpload, *, idempotency_key: str | None = None) -> Upload:
@@ -153,7 +155,10 @@ class Uploads:
         """Copy the parts into one file, and complete the upload with it."""
         at = self._now()
         file_id = self._ids.file()
-        async with receive(self._blobs, f"files/{file_id}", upload.bytes, "bytes", md5=md5 is not None) as incoming:
+        examiner = self._examiner if upload.purpose == BATCH else None
+        async with receive(
+            self._blobs, f"files/{file_id}", upload.bytes, "bytes", md5=md5 is not None, examiner=examiner
+        ) as incoming:
             try:
                 await self._pour(parts, incoming)
             except NotFound as error:  # it expired meanwhile, and its parts were swept away

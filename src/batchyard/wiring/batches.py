@@ -1,26 +1,28 @@
 """Batches of a server, put together: what they are walked with, and the calendar that walks them."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 from random import Random
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from batchyard.blob import Blobs
 from batchyard.clock import Clock
 from batchyard.config import DispatchSettings
-from batchyard.dialect import LineDialect
-from batchyard.dialects.lines import nebius, openai
 from batchyard.disk import Disk
+from batchyard.domain.access import ProjectId
 from batchyard.domain.batch import Batch, Form
 from batchyard.domain.errors import Unavailable
 from batchyard.endpoints import ENDPOINTS
 from batchyard.journals.disk import open_journal
 from batchyard.offload import Lanes, Offload
 from batchyard.pipeline.backlog import Held
-from batchyard.pipeline.batch_walk import BatchParts, ignore, walk_batch
+from batchyard.pipeline.batch_walk import SMALL_BYTES, BatchParts, ignore, walk_batch
+from batchyard.pipeline.beat import Beat
+from batchyard.pipeline.examine import Taking, nothing_examined
 from batchyard.pipeline.folder import Folders
+from batchyard.pipeline.heavy import Heavy, InThreads, Terms
 from batchyard.pipeline.leash import Leash
+from batchyard.pipeline.parking import Parking
 from batchyard.pipeline.publish import Publisher
 from batchyard.pipeline.share import Sharing
 from batchyard.pipeline.underway import Underway
@@ -28,8 +30,9 @@ from batchyard.server.models import Models
 from batchyard.service import rules
 from batchyard.service.batches import canonical
 from batchyard.service.ids import Ids
-from batchyard.service.rules import BatchRules, QuotaOf
-from batchyard.store import Store
+from batchyard.service.rules import BatchRules, QuotaOf, WhenFull
+from batchyard.store import Store, TokenRoom
+from batchyard.wiring.lines import line_dialect
 
 HEAVY_AT_ONCE = 2
 """How many batches read or write whole files at the same time: more of them would take the processor from the doors."""
@@ -66,7 +69,8 @@ class Engines:
 
 
 class Yard(Struct, frozen=True, kw_only=True):
-    """What batches need of a server. `steps` is where small steps of many of them run together."""
+    """What batches need of a server. `steps` is where small steps of many of them run together. Without `heavy`, whole
+    files are read and written in the threads of walks."""
 
     store: Store
     blobs: Blobs
@@ -80,6 +84,9 @@ class Yard(Struct, frozen=True, kw_only=True):
     folder: str
     steps: Offload
     underway: Underway
+    heavy: Heavy | None = None
+    examined: Taking = nothing_examined
+    small_bytes: int = SMALL_BYTES
     moved: Callable[[Batch], None] = ignore
     counted: Callable[[Batch, Batch], None] = ignore
     retried: Callable[[str, int], None] = ignore
@@ -88,10 +95,13 @@ class Yard(Struct, frozen=True, kw_only=True):
     count_seconds: float = 1.0
     several_models: bool = False
     files_at_once: int = HEAVY_AT_ONCE
+    parking: Parking = field(default_factory=Parking)
+    when_full: WhenFull = WhenFull.QUEUE
 
 
 def batch_parts(yard: Yard) -> BatchParts:
     """What every batch of a server is walked with."""
+    terms = _terms_for(yard.models, several_models=yard.several_models)
     return BatchParts(
         store=yard.store,
         disk=yard.disk,
@@ -99,24 +109,32 @@ def batch_parts(yard: Yard) -> BatchParts:
         folder=yard.folder,
         folders=Folders(yard.disk, yard.folder, yard.steps),
         publisher=Publisher(yard.blobs, yard.ids.file),
-        dialect=_dialect_for(yard.models, several_models=yard.several_models),
-        model_of=lambda name: yard.models.own_names().get(name, name),
         journal=lambda offload, folder, lines: open_journal(
             yard.disk, offload, folder, lines, yard.on_commit, made=True
         ),
+        dialect=lambda batch: line_dialect(batch.id, terms(batch), batch.form),
+        model_of=lambda name: yard.models.own_names().get(name, name),
         engine_of=yard.engines.of,
         input_of=yard.blobs.path,
         max_lines=lambda project: yard.quota_of(project).requests_per_file,
+        room_of=_room_for(yard),
+        price_of=lambda model: yard.models.terms(model)[0],
+        parking=yard.parking,
         new_event_id=yard.ids.event,
         random=yard.random,
-        heavy=asyncio.Semaphore(yard.files_at_once),
+        terms=terms,
+        heavy=yard.heavy or InThreads(yard.disk, yard.files_at_once),
+        examined=yard.examined,
+        small_bytes=yard.small_bytes,
         held=Held(HELD_BYTES),
+        beat=Beat(),
         underway=yard.underway,
         moved=yard.moved,
         counted=yard.counted,
         retried=yard.retried,
         dispatch=yard.dispatch,
         count_seconds=yard.count_seconds,
+        park=yard.when_full is WhenFull.QUEUE,
     )
 
 
@@ -125,22 +143,36 @@ async def walk_in_a_lane(parts: BatchParts, lanes: Lanes, batch: Batch, leash: L
     await walk_batch(batch, parts, lanes.lane(), leash)
 
 
-def _dialect_for(models: Models, *, several_models: bool) -> Callable[[Batch], LineDialect]:
-    """The line dialect that holds each batch's lines to its endpoint, and to the models that serve it."""
+def _room_for(yard: Yard) -> Callable[[ProjectId, str | None], TokenRoom]:
+    """How many tokens batches of a project may hold, and those of a model among them, as it is now."""
 
-    def dialect(batch: Batch) -> LineDialect:
+    def room(project: ProjectId, model: str | None) -> TokenRoom:
+        quota = yard.quota_of(project)
+        if model is None:
+            return TokenRoom(quota.enqueued_tokens)
+        return TokenRoom(quota.enqueued_tokens, quota.limits(model, yard.models.terms(model)[1]).enqueued_tokens)
+
+    return room
+
+
+def _terms_for(models: Models, *, several_models: bool) -> Callable[[Batch], Terms]:
+    """What each batch's lines are held to: its endpoint, and the models that serve it now."""
+
+    def terms(batch: Batch) -> Terms:
         path = canonical(batch.endpoint, batch.form)
-        began = batch.in_progress_at is not None  # then its models were here, and what is allowed now does not matter
-        lines = nebius if batch.form is Form.NEBIUS else openai
-        return lines.open(
-            openai.Config(
-                run_id=batch.id,
-                endpoints={path: ENDPOINTS[path]},
-                models=None if began else models.names_for(path),
-                batch=True,
-                several_models=several_models or began,
-                own_names=models.own_names(),
-            )
-        )
+        if batch.in_progress_at is not None:  # its models were here once, and what is allowed now does not matter
+            return Terms(path, None, several_models=True)
+        return terms_of(path, models, several_models=several_models)
 
-    return dialect
+    return terms
+
+
+def terms_of(path: str, models: Models, *, several_models: bool) -> Terms:
+    """What lines for an endpoint are held to."""
+    return Terms(path, models.names_for(path), several_models=several_models, own_names=dict(models.own_names()))
+
+
+def terms_of_url(url: str, models: Models, *, several_models: bool) -> Terms | None:
+    """What a batch's lines would be held to whose first line names this URL; None where there is no such batch."""
+    path = canonical(url, Form.AZURE)
+    return terms_of(path, models, several_models=several_models) if path in BATCH_RULES.endpoints else None

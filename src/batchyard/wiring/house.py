@@ -19,12 +19,16 @@ from batchyard.domain.event import Event
 from batchyard.offload import Lanes, Offload
 from batchyard.pipeline.batch_walk import tidy
 from batchyard.pipeline.calendar import Calendar, CalendarSettings
+from batchyard.pipeline.examine import Examinations
+from batchyard.pipeline.heavy import InThreads
 from batchyard.pipeline.notice import NoticedStore, log_move
 from batchyard.pipeline.notify import Notify
+from batchyard.pipeline.parking import Parking
 from batchyard.pipeline.underway import Underway
 from batchyard.server.house import House, Limits
 from batchyard.server.interactive import Interactive
 from batchyard.server.models import Models
+from batchyard.server.tolls import Tolls
 from batchyard.service.access import Access
 from batchyard.service.batches import Batches
 from batchyard.service.feed import Feed
@@ -32,16 +36,27 @@ from batchyard.service.files import Files
 from batchyard.service.ids import Ids
 from batchyard.service.results import Results
 from batchyard.service.rules import BatchRules, FileRules, QuotaOf, UploadRules
+from batchyard.service.spending import Spending
 from batchyard.service.sweep import Sweep
 from batchyard.service.uploads import Uploads
 from batchyard.service.webhooks import Webhooks
 from batchyard.store import Store
 from batchyard.telemetry.metrics import Metrics
-from batchyard.wiring.batches import BATCH_RULES, HEAVY_AT_ONCE, Engines, Yard, batch_parts, walk_in_a_lane
+from batchyard.wiring.batches import (
+    BATCH_RULES,
+    HEAVY_AT_ONCE,
+    Engines,
+    Yard,
+    batch_parts,
+    terms_of_url,
+    walk_in_a_lane,
+)
+from batchyard.wiring.heavy.steps import HEAVY_BYTES, InProcesses
 from batchyard.wiring.measures import Measures
 from batchyard.wiring.webhooks import Courier, WebhookSettings
 
 RUNS = "runs"
+EXAMINED = "examined"
 
 
 def same_quota(project: ProjectId) -> Quota:
@@ -66,7 +81,8 @@ class Ground(Struct, frozen=True, kw_only=True):
 
 
 class HouseSettings(Struct, frozen=True, kw_only=True):
-    """What the rooms are told. Without `keys` every caller is the operator."""
+    """What the rooms are told. Steps of inputs from `heavy_bytes` on go to processes of their own, `files_at_once` at a
+    time. Without `keys` every caller is the operator."""
 
     quota_of: QuotaOf = same_quota
     file_rules: FileRules = FileRules()
@@ -79,25 +95,38 @@ class HouseSettings(Struct, frozen=True, kw_only=True):
     several_models: bool = False
     files_at_once: int = HEAVY_AT_ONCE
     keys: bool = True
+    heavy_bytes: int = HEAVY_BYTES
     webhooks: WebhookSettings = WebhookSettings()
 
 
 class Rooms(Struct, frozen=True, kw_only=True):
-    """What one server consists of. `duties` run beside the doors until they are cancelled."""
+    """What one server consists of. `duties` run beside the doors until they are cancelled; `close` comes last."""
 
     house: House
     store: Store
     sweep: Sweep
     engines: Engines
     calendar: Calendar
+    parking: Parking
     tidy: Callable[[], Awaitable[None]]
+    close: Callable[[], Awaitable[None]]
     duties: tuple[Callable[[], Awaitable[None]], ...] = ()
 
 
 def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = None) -> Rooms:
     """All rooms, without models: those come as their engines start. `ready` is why no work is taken yet."""
     store, clock, ids = ground.store, ground.clock, Ids(ground.random)
-    metrics, models, engines = Metrics(), Models(), Engines()
+    metrics, models, engines, parking = Metrics(), Models(), Engines(), Parking()
+    heavy = InProcesses(InThreads(ground.disk, settings.files_at_once), settings.files_at_once, settings.heavy_bytes)
+    examinations = Examinations(
+        ground.disk,
+        ground.blob_steps,
+        f"{ground.folder}/{EXAMINED}",
+        heavy.examine,
+        partial(terms_of_url, models=models, several_models=settings.several_models),
+        ground.blobs.path,
+        settings.heavy_bytes,
+    )
     underway, feed = Underway(ground.blob_steps), Feed(store, clock, _event_bytes)
     parts = batch_parts(
         Yard(
@@ -111,6 +140,8 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
             engines=engines,
             quota_of=settings.quota_of,
             folder=f"{ground.folder}/{RUNS}",
+            heavy=heavy,
+            examined=examinations.take,
             steps=ground.blob_steps,
             underway=underway,
             moved=lambda batch: _moved(measures, feed, batch),
@@ -121,15 +152,33 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
             count_seconds=settings.count_seconds,
             several_models=settings.several_models,
             files_at_once=settings.files_at_once,
+            parking=parking,
+            when_full=settings.batch_rules.when_full,
         )
     )
-    calendar = Calendar(store, clock, partial(walk_in_a_lane, parts, ground.lanes), settings.calendar)
+    calendar = Calendar(store, clock, partial(walk_in_a_lane, parts, ground.lanes), settings.calendar, parking)
+    spending = Spending(store, clock)
     measures = Measures(metrics, clock, underway, lambda: calendar.waiting, lambda: engines.sharings)
     metrics.at_look.append(lambda: metrics.listeners.set(feed.listeners))
     noticed = NoticedStore(store, partial(_notice, calendar, measures, feed))
-    files = Files(store, ground.blobs, clock, ids, settings.quota_of, settings.file_rules)
-    uploads = Uploads(store, ground.blobs, clock, ids, settings.quota_of, settings.upload_rules, settings.file_rules)
+    files = Files(store, ground.blobs, clock, ids, settings.quota_of, settings.file_rules, examinations)
+    uploads = Uploads(
+        store,
+        ground.blobs,
+        clock,
+        ids,
+        settings.quota_of,
+        settings.upload_rules,
+        settings.file_rules,
+        examinations,
+    )
+
     access = Access(store, clock, ids, keys=settings.keys)
+
+    async def make_ready() -> None:
+        await tidy(parts, ground.blob_steps)
+        await examinations.clear()
+
     courier = Courier(settings.webhooks, clock)
     notify = Notify(store, clock, ground.random, courier.carry, settings.webhooks.notify)
     house = House(
@@ -142,6 +191,8 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         webhooks=Webhooks(store, clock, ids, courier.check, courier.carry, settings.webhooks.rules),
         models=models,
         interactive=Interactive(metrics, timeout_seconds=settings.dispatch.request_timeout_seconds),
+        tolls=Tolls(settings.quota_of, spending),
+        spending=spending,
         metrics=metrics,
         ids=ground.random,
         clock=clock,
@@ -154,8 +205,17 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         sweep=Sweep(store, ground.blobs, clock),
         engines=engines,
         calendar=calendar,
-        tidy=lambda: tidy(parts, ground.blob_steps),
-        duties=(feed.run, lambda: measures.begin(store), notify.run, access.keep_notes),
+        parking=parking,
+        tidy=make_ready,
+        close=heavy.close,
+        duties=(
+            spending.keep_flushed,
+            feed.run,
+            lambda: measures.begin(store),
+            notify.run,
+            access.keep_notes,
+            examinations.run,
+        ),
     )
 
 

@@ -28,7 +28,7 @@ from batchyard.server.house import House, Limits
 from batchyard.server.listen import bind, serve
 from batchyard.server.options import ServeOptions, check, is_loopback
 from batchyard.service.access import Access
-from batchyard.service.rules import FileRules, UploadRules
+from batchyard.service.rules import FileRules, UploadRules, WhenFull
 from batchyard.service.sweep import Sweep
 from batchyard.store import Store
 from batchyard.stores import sqlite
@@ -42,6 +42,8 @@ STARTING = "no model has started yet"
 STOPPING = "the server is stopping"
 KEY_FILE = "admin.key"
 SWEEP_SECONDS = 60.0
+STREAMS = 4
+"""How many files are hashed, written or read at the same moment; more of them take turns."""
 SWITCH_SECONDS = 0.0005
 """How long a thread at work may keep the event loop waiting for the interpreter; Python's own choice is ten times that,
 at each of several places of a call."""
@@ -83,9 +85,12 @@ async def _rooms(options: ServeOptions, quotas: Quotas) -> AsyncGenerator[Rooms]
         stack.callback(lanes.close)
         store = await sqlite.open(sqlite.Config(path=f"{options.data_folder}/facts.db"), fact_steps)
         stack.push_async_callback(store.close)
+        streams = Lanes(STREAMS, "bytes")
+        stack.callback(streams.close)
+        blobs = local.Config(folder=f"{options.data_folder}/blobs")
         ground = Ground(
             store=store,
-            blobs=await local.open(local.Config(folder=f"{options.data_folder}/blobs"), LocalDisk(), blob_steps),
+            blobs=await local.open(blobs, LocalDisk(), blob_steps, lanes=streams),
             disk=LocalDisk(),
             blob_steps=blob_steps,
             lanes=lanes,
@@ -93,7 +98,9 @@ async def _rooms(options: ServeOptions, quotas: Quotas) -> AsyncGenerator[Rooms]
             random=random.SystemRandom(),
             folder=options.data_folder,
         )
-        yield build_rooms(ground, _house_settings(options, quotas), ready=STARTING)
+        rooms = build_rooms(ground, _house_settings(options, quotas), ready=STARTING)
+        stack.push_async_callback(rooms.close)
+        yield rooms
 
 
 def _house_settings(options: ServeOptions, quotas: Quotas) -> HouseSettings:
@@ -109,6 +116,7 @@ def _house_settings(options: ServeOptions, quotas: Quotas) -> HouseSettings:
             windows={**BATCH_RULES.windows, **options.windows},
             refuse_missing_input=batches.refuse_missing_input,
             azure_expires=batches.azure_expires,
+            when_full=WhenFull(batches.when_full),
             default_expiry_seconds=options.file_seconds,
         ),
         limits=Limits(inference_bytes=options.request_bytes),

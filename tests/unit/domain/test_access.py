@@ -9,7 +9,7 @@ from tests.support.tenants import START, a_key
 @pytest.mark.parametrize(
     ("role", "actions"),
     [
-        (Role.VIEWER, {Action.VIEW_FILES, Action.VIEW_BATCHES, Action.VIEW_WEBHOOKS}),
+        (Role.VIEWER, {Action.VIEW_FILES, Action.VIEW_BATCHES, Action.VIEW_WEBHOOKS, Action.VIEW_COSTS}),
         (Role.DATASETS_EDITOR, {Action.VIEW_FILES, Action.EDIT_FILES}),
         (Role.EDITOR, set(Action) - {Action.EDIT_KEYS}),
         (Role.ADMIN, set(Action)),

@@ -42,6 +42,7 @@ def test_it_is_the_one_that_the_policy_names_whatever_came_and_went(
         found = waiting.first(inflight)
         wanted = first(here, lambda each: standing_of(each, inflight[each.project], NOW)) if here else None
         assert found == wanted
+        assert {each.id for each in waiting} == {each.id for each in here}
         assert len(waiting) == len(here) and all(each in waiting for each in here)
 
 

@@ -12,7 +12,7 @@ from batchyard.service.batches import CreateBatch
 from batchyard.service.rules import BatchRules
 from batchyard.store import BatchFilter, Direction
 from tests.support.house import House, Rules, open_house
-from tests.support.tenants import OURS, START, US, a_key, an_event, changed
+from tests.support.tenants import OURS, START, THEIRS, THEM, US, a_key, an_event, changed
 
 WANTED = CreateBatch(input_file_id="file-no", endpoint="/v1/chat/completions", completion_window="24h")
 PATHS: dict[BatchState, list[BatchState]] = {
@@ -353,3 +353,21 @@ async def test_a_batch_remembers_the_key_that_made_it(house: House) -> None:
 
 def test_every_state_has_a_path() -> None:
     assert PATHS.keys() == set(BatchState)
+
+
+async def test_what_is_enqueued_says_nothing_of_other_projects() -> None:
+    quota = Quota(enqueued_tokens=100)
+    house = await open_house(Rules(quotas={OURS: quota, THEIRS: quota}))
+    file, theirs = await house.a_file(), await house.a_file(caller=THEM)
+    batch = await house.batches.create(
+        THEM, CreateBatch(input_file_id=theirs.id, endpoint="/v1/embeddings", completion_window="24h")
+    )
+    running = changed(batch.move(BatchState.IN_PROGRESS, START), enqueued_tokens=40)
+    assert await house.store.batches.move(batch.state, running, an_event(running))
+    mine = await house.batches.enqueued(US, file.id)
+    assert mine is not None and (mine.tokens, mine.most) == ((file.bytes + 3) // 4, 100)
+    for unknown in (theirs.id, "file-none"):
+        found = await house.batches.enqueued(US, unknown)
+        assert found is not None and found.tokens == 0
+    others = await house.batches.enqueued(THEM, theirs.id)
+    assert others is not None and others.tokens == 40 + (theirs.bytes + 3) // 4

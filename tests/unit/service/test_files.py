@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from contextlib import suppress
 from random import Random
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from batchyard.domain.access import Caller, Quota, Role
 from batchyard.domain.errors import Conflict, Forbidden, Invalid, NotFound, QuotaExceeded, TooLarge, Unavailable
 from batchyard.domain.file import ExpiresAfter, FileStatus
+from batchyard.service.files import Files
+from batchyard.service.ids import Ids
 from batchyard.service.rules import FileRules
 from batchyard.store import Direction
 from tests.simulation.disk import Faults
@@ -321,3 +324,53 @@ async def test_big_files_pass_in_small_pieces(house: House) -> None:
         file = await receiving.keep("a", "user_data")
     content = await house.files.content(US, file.id)
     assert {len(chunk) <= 1 << 20 async for chunk in content.read()} == {True}
+
+
+class Looks:
+    """An examiner that notes what it is told."""
+
+    smallest_bytes = 10
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def begin(self, blob: str, place: str, first_line: bytes) -> "Looks":
+        self.told.append((blob, first_line))
+        return self
+
+    def grown(self, readable: int) -> None:
+        assert readable % (1 << 20) == 0  # as much as was written; the rest is still gathered
+
+    def whole(self, size: int) -> None:
+        self.told.append(size)
+
+    def give_up(self) -> None:
+        self.told.append("given up")
+
+
+@pytest.mark.parametrize(
+    ("data", "purpose", "expected"),
+    [
+        (A_LINE * 3, "batch", [A_LINE[:-1], len(A_LINE) * 3]),
+        (A_LINE * 20_000, "batch", [A_LINE[:-1], len(A_LINE) * 20_000]),
+        (A_LINE * 3, "user_data", [A_LINE[:-1], "given up"]),
+        (b"{}\n", "batch", []),
+        (b"not\n" * 9, "batch", [b"not", "given up"]),
+    ],
+)
+async def test_a_batch_input_is_examined_as_it_comes(data: bytes, purpose: str, expected: list[object]) -> None:
+    house, looks = await open_house(), Looks()
+    files = Files(house.store, house.blobs, house.clock, Ids(Random(3)), lambda _: Quota(), FileRules(), looks)
+    with suppress(Invalid):
+        await files.upload(US, "in.jsonl", purpose, pieces(data, 1 << 18))
+    assert [each[1] if isinstance(each, tuple) else each for each in looks.told] == expected
+
+
+async def test_an_upload_that_breaks_off_is_examined_no_more() -> None:
+    house, looks = await open_house(), Looks()
+    files = Files(house.store, house.blobs, house.clock, Ids(Random(3)), lambda _: Quota(), FileRules(), looks)
+    with pytest.raises(ConnectionError):
+        async with files.receive(US) as receiving:
+            await receiving.write(A_LINE)
+            raise ConnectionError
+    assert looks.told[1:] == ["given up"]

@@ -31,6 +31,7 @@ def batch_fields(body: bytes, depth: int) -> dict[str, Any]:
         "completion_window": wire.text(fields, "completion_window"),
         "metadata": wire.mapping(fields, "metadata"),
         "output_expires_after": wire.expiry(fields, "output_expires_after"),
+        "priority": wire.whole(fields, "priority"),
     }
 
 

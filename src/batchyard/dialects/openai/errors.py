@@ -6,13 +6,14 @@ All four keys are always there. Under Azure's paths the code words are Azure's. 
 official clients from sending a call again that cannot heal: they retry 409 and 429 by themselves.
 """
 
+import math
 from collections.abc import Mapping
 
 import msgspec
 from msgspec import Struct
 
 from batchyard.domain.batch import Form
-from batchyard.domain.errors import BatchyardError
+from batchyard.domain.errors import BatchyardError, RateLimited
 
 
 class Refusal(Struct, frozen=True):
@@ -22,6 +23,7 @@ class Refusal(Struct, frozen=True):
     body: bytes
     heals: bool | None = None
     retry_after_seconds: float | None = None
+    retry_after_milliseconds: int | None = None
 
 
 class _Row(Struct, frozen=True):
@@ -45,6 +47,7 @@ TABLE: Mapping[str, _Row] = {
     "conflict": _Row(409, _INVALID, None, "conflict", heals=False),
     "too_large": _Row(413, _INVALID, "file_too_large", "invalidPayload"),
     "quota_exceeded": _Row(429, "insufficient_quota", "insufficient_quota", "quotaExceeded", heals=False),
+    "rate_limited": _Row(429, "requests", "rate_limit_exceeded", "tooManyRequests"),
     "unsupported": _Row(400, _INVALID, "unsupported", "OperationNotSupported"),
     "unavailable": _Row(503, "server_error", None, "serviceUnavailable", retry_after_seconds=1),
 }
@@ -61,6 +64,8 @@ def refusal(error: Exception, form: Form = Form.OPENAI) -> Refusal:
     if not isinstance(error, BatchyardError):
         return _refuse(_INTERNAL, "The server failed while it worked on this call.", None, None, form)
     row = TABLE.get(error.code, _INTERNAL)
+    if isinstance(error, RateLimited):
+        return _rate_limited(row, error, form)
     return _refuse(row, str(error), error.param, error.reason or row.word, form)
 
 
@@ -85,6 +90,18 @@ def outside(size: int) -> Refusal:
 def envelope(message: str, kind: str, param: str | None, word: str | None) -> bytes:
     """The error object of the wire."""
     return msgspec.json.encode({"error": {"message": message, "type": kind, "param": param, "code": word}})
+
+
+def _rate_limited(row: _Row, error: RateLimited, form: Form) -> Refusal:
+    """Clients wait as long as the header in milliseconds says; the one in seconds is for those that do not know it."""
+    wait = error.retry_after_seconds
+    return Refusal(
+        row.status,
+        envelope(str(error), error.kind, None, row.azure if form is Form.AZURE else row.word),
+        heals=wait is not None,
+        retry_after_seconds=None if wait is None else math.ceil(wait),
+        retry_after_milliseconds=None if wait is None else math.ceil(wait * 1000),
+    )
 
 
 def _refuse(row: _Row, message: str, param: str | None, word: str | None, form: Form) -> Refusal:

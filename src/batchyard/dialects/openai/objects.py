@@ -11,6 +11,7 @@ from batchyard.domain.batch import Batch, BatchState, Form
 from batchyard.domain.event import Event
 from batchyard.domain.file import File
 from batchyard.domain.line import LineError
+from batchyard.domain.price import amount_of
 from batchyard.domain.result import Usage
 from batchyard.domain.upload import Part, Upload
 
@@ -93,6 +94,8 @@ def batch_object(batch: Batch) -> Object:
         },
         "usage": None if batch.state in _WITHOUT_USAGE else _usage(batch.usage),
         "metadata": batch.metadata,
+        "priority": batch.priority,
+        "cost": _cost(batch),
     }
 
 
@@ -121,6 +124,13 @@ def _usage(usage: Usage) -> Object:
         "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
         "total_tokens": usage.input_tokens + usage.output_tokens,
     }
+
+
+def _cost(batch: Batch) -> Object | None:
+    """What a batch has cost: no field of the services' own, so that it may say an amount exactly."""
+    if batch.cost_nanos is None:
+        return None
+    return {"amount": amount_of(batch.cost_nanos), "currency": batch.currency}
 
 
 def _errors(batch: Batch) -> Object | None:

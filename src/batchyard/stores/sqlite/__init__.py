@@ -8,6 +8,7 @@ from batchyard.stores.sqlite.database import Database, open_database
 from batchyard.stores.sqlite.files import SqliteFiles
 from batchyard.stores.sqlite.keys import SqliteKeys, SqliteProjects
 from batchyard.stores.sqlite.names import project_names
+from batchyard.stores.sqlite.spending import SqliteSpending
 from batchyard.stores.sqlite.uploads import SqliteUploads
 from batchyard.stores.sqlite.webhooks import SqliteWebhooks
 
@@ -35,6 +36,7 @@ class SqliteStore:
         self.uploads = SqliteUploads(database)
         self.batches = SqliteBatches(database)
         self.events = SqliteEvents(database)
+        self.spending = SqliteSpending(database)
         self.webhooks = SqliteWebhooks(database)
 
     async def close(self) -> None:

@@ -9,12 +9,14 @@ from batchyard.domain.batch import MOVES, Batch, BatchId, BatchState, Counts
 from batchyard.domain.errors import QuotaExceeded
 from batchyard.domain.event import Event
 from batchyard.domain.file import File
+from batchyard.domain.price import Spent, day_of
 from batchyard.domain.result import Usage
-from batchyard.store import BatchFilter, Cursor, Once, Page
+from batchyard.store import BatchFilter, Cursor, Once, Page, TokenRoom
 from batchyard.stores.sqlite.database import Database, Row, Transaction
 from batchyard.stores.sqlite.files import add_file
-from batchyard.stores.sqlite.limits import made_before, remember
+from batchyard.stores.sqlite.limits import made_before, remember, require_token_room
 from batchyard.stores.sqlite.paging import page
+from batchyard.stores.sqlite.spending import add_spent
 from batchyard.stores.sqlite.webhooks import enqueue
 
 _JSON = ("metadata", "counts", "usage", "errors")
@@ -54,10 +56,21 @@ class SqliteBatches:
     async def unended(self) -> Sequence[Batch]:
         return await self._database.read(lambda t: [_convert(row) for row in t.rows("batches/unended")])
 
-    async def move(self, before: BatchState, batch: Batch, event: Event, files: Sequence[File] = ()) -> bool:
+    async def enqueued(self, project: ProjectId) -> int:
+        row = await self._database.read(lambda t: t.row("batches/enqueued", project=project, model=None))
+        return row["tokens"] if row else 0
+
+    async def move(
+        self,
+        before: BatchState,
+        batch: Batch,
+        event: Event,
+        files: Sequence[File] = (),
+        room: TokenRoom = TokenRoom(),  # noqa: B008 - frozen
+    ) -> bool:
         if batch.state not in MOVES[before]:
             raise ValueError(f"{before} does not lead to {batch.state}")
-        return await self._database.write(lambda t: _move(t, before, batch, event, files))
+        return await self._database.write(lambda t: _move(t, before, batch, event, files, room))
 
     async def count(self, id: BatchId, counts: Counts, usage: Usage) -> bool:
         counted, used = _json(counts), _json(usage)
@@ -112,15 +125,40 @@ def _require_room(t: Transaction, project: ProjectId, quota: Quota) -> None:
         )
 
 
-def _move(t: Transaction, before: BatchState, batch: Batch, event: Event, files: Sequence[File]) -> bool:
+def _move(
+    t: Transaction, before: BatchState, batch: Batch, event: Event, files: Sequence[File], room: TokenRoom
+) -> bool:
     stored = t.row("batches/get", project=batch.project, id=batch.id)
     if stored is None or stored["state"] != before:
         return False
+    if batch.state.terminal:
+        batch = msgspec.structs.replace(batch, enqueued_tokens=0)
+        _charge(t, batch, _convert(stored))
+    else:
+        require_token_room(t, batch, stored["enqueued_tokens"], room)
     for file in files:
         add_file(t, file, None)
     t.run("batches/move", before=before, ended=batch.state.terminal, **_values(batch))
     _add_event(t, event)
     return True
+
+
+def _charge(t: Transaction, batch: Batch, stored: Batch) -> None:
+    """Add what a batch that ends has used to its project's spending; one that never ran has used nothing."""
+    requests = stored.counts.completed + stored.counts.failed
+    if batch.model is None or not requests:
+        return
+    spent = Spent(
+        project=batch.project,
+        day=day_of(batch.moved_at),
+        model=batch.model,
+        batch=True,
+        currency=batch.currency,
+        requests=requests,
+        usage=stored.usage,
+        nanos=batch.cost_nanos or 0,
+    )
+    add_spent(t, spent)
 
 
 def _values(batch: Batch) -> Row:

@@ -1,9 +1,10 @@
 """What several calls check within their transaction: a project's quota, and creations that must happen once."""
 
 from batchyard.domain.access import ProjectId, Quota
+from batchyard.domain.batch import Batch
 from batchyard.domain.errors import Conflict, QuotaExceeded
 from batchyard.domain.upload import UploadId
-from batchyard.store import Once
+from batchyard.store import Once, TokenRoom
 from batchyard.stores.sqlite.database import Transaction
 
 _REMEDY = "Delete files that are no longer needed, or give new ones an expiry."
@@ -25,6 +26,22 @@ def require_room(
         raise QuotaExceeded(
             f"The project's quota of {quota.total_bytes} bytes is used up.", remedy=_REMEDY, reason="insufficient_quota"
         )
+
+
+def require_token_room(t: Transaction, batch: Batch, holds: int, room: TokenRoom) -> None:
+    """Raise QuotaExceeded where a batch, which `holds` so many tokens now, would pass the room with those it asks."""
+    if room.most is None or batch.enqueued_tokens <= holds:
+        return
+    found = t.row("batches/enqueued", project=batch.project, model=batch.model)
+    assert found is not None
+    more = batch.enqueued_tokens - holds
+    for held, bound in ((found["tokens"], room.project), (found["of_model"], room.model)):
+        if bound is not None and held + more > bound:
+            raise QuotaExceeded(
+                f"token_limit_exceeded: {held} of {bound} enqueued tokens are in use, and the batch needs {more}.",
+                remedy="Wait until other batches have ended, or cancel some.",
+                reason="token_limit_exceeded",
+            )
 
 
 def made_before(t: Transaction, project: ProjectId, call: str, once: Once | None) -> str | None:

@@ -45,7 +45,7 @@ def test_a_batch_is_read_with_what_it_leaves_out() -> None:
     read = batch_fields(b'{"input_file_id": "file-1", "metadata": null, "anchor": "created_at"}', 16)
     assert read == {
         "input_file_id": "file-1", "endpoint": None, "completion_window": None, "metadata": None,
-        "output_expires_after": None,
+        "output_expires_after": None, "priority": None,
     }  # fmt: skip
 
 

@@ -23,7 +23,14 @@ async def create_batch(request: Request) -> Response:
     asked = CreateBatch(form=form, **await read_call(request, batch_fields))
     key = request.headers.get("idempotency-key")
     batch = await house_of(request).batches.create(caller, asked, idempotency_key=key)
-    return reply(batch_object(batch), 201 if form is Form.AZURE else 200)
+    if form is not Form.AZURE:
+        return reply(batch_object(batch))
+    response = reply(batch_object(batch), 201)
+    enqueued = await house_of(request).batches.enqueued(caller, batch.input_file_id)
+    if enqueued is not None:
+        response.headers["deployment-enqueued-tokens"] = str(enqueued.tokens)
+        response.headers["deployment-maximum-enqueued-tokens"] = str(enqueued.most)
+    return response
 
 
 async def list_batches(request: Request) -> Response:

@@ -26,21 +26,21 @@ def door(endpoint: str) -> Callable[[Request], Awaitable[Response]]:
     """The door of one endpoint, by its canonical path."""
 
     async def infer(request: Request) -> Response:
-        require(await caller_of(request), Action.USE_MODELS)
-        house = house_of(request)
+        caller, house, visit = await caller_of(request), house_of(request), visit_of(request)
+        require(caller, Action.USE_MODELS)
         call = await _read(request, house, endpoint)
         model = _model(house, call.model, endpoint)
         body = call.body if model.asked_as == call.model else wire.named(call.body, model.asked_as)
-        call_id = visit_of(request).id
+        toll = house.tolls.enter(caller, model, endpoint, body, visit.headers)
         if call.stream:
             return Told(
-                lambda say, receive: house.interactive.stream(
-                    model, endpoint, body, say, call_id=call_id, receive=receive
+                lambda say, receive: toll.paid(
+                    house.interactive.stream(model, endpoint, body, say, call_id=visit.id, receive=receive)
                 ),
                 telling(endpoint, include_usage=call.include_usage, model=_called(model)),
                 lambda reply: _answer(endpoint, call, reply),
             )
-        reply = await house.interactive.ask(model, endpoint, body, call_id=call_id, receive=request.receive)
+        reply = await toll.paid(house.interactive.ask(model, endpoint, body, call_id=visit.id, receive=request.receive))
         return _answer(endpoint, call, reply)
 
     return infer

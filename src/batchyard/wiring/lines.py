@@ -1,0 +1,26 @@
+"""What the lines of a server's batches are held to."""
+
+from batchyard.dialect import LineDialect
+from batchyard.dialects.lines import nebius, openai
+from batchyard.domain.batch import Form
+from batchyard.endpoints import ENDPOINTS
+from batchyard.pipeline.heavy import Terms
+
+
+def line_dialect(run_id: str, terms: Terms, form: Form = Form.OPENAI) -> LineDialect:
+    """The line dialect of one batch, or of an input that may become one.
+
+    Equal terms find the same faults in lines; the form decides only how results are written.
+    """
+    endpoints = {terms.endpoint: ENDPOINTS[terms.endpoint]}
+    lines = nebius if form is Form.NEBIUS else openai
+    return lines.open(
+        openai.Config(
+            run_id=run_id,
+            endpoints=endpoints,
+            models=terms.models,
+            batch=True,
+            several_models=terms.several_models,
+            own_names=terms.own_names,
+        )
+    )
