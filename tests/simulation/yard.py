@@ -371,7 +371,8 @@ class _Simulation:
             assert not good and not bad and batch.state in (BatchState.FAILED, BatchState.CANCELLED)
             assert batch.error_count == 1 and batch.counts.total == 0
             return
-        if batch.state is BatchState.FAILED:
+        if batch.errors:  # one cancelled in the very moment of its refusal ends cancelled, with its errors
+            assert batch.state in (BatchState.FAILED, BatchState.CANCELLED)
             assert batch.errors[0].code == "token_limit_exceeded" and not good and not bad and not batch.cost_nanos
             assert not self.bounds.allow(asked.tokens) or self.bounds.when_full is WhenFull.FAIL
             return

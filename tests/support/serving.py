@@ -65,12 +65,12 @@ class Options:
     batch_rules: BatchRules | None = None
     walks: CalendarSettings | None = None
     slots: int | None = None
-    several_models: bool = False
-    keys: bool = True
     heavy_bytes: int | None = None
     price: Price | None = None
     model_limits: ModelLimits = NO_LIMITS
     rate_seconds: Callable[[], float] = loop_seconds
+    several_models: bool = False
+    keys: bool = True
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     grace_seconds: int = 5
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Protocol
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from batchyard.config import MAX_LINE_BYTES, Order
 from batchyard.dialect import LineDialect
@@ -22,15 +22,16 @@ from batchyard.pipeline.validate import OnProgress, Verdict, validate
 
 
 class Terms(Struct, frozen=True):
-    """What the lines of a batch are held to: its canonical endpoint, and the models that they may name; None: any.
+    """What the lines of a batch are held to.
 
-    All lines ask for the same model, but where there may be `several_models`. `own_names` are those of aliases.
+    `endpoint` is canonical. `models` are those that lines may name, None: any; all lines the same, but where there may
+    be `several_models`. `own_names` says what the model of an alias is called.
     """
 
     endpoint: str
     models: frozenset[str] | None
     several_models: bool = False
-    own_names: dict[str, str] = field(default_factory=dict[str, str])
+    own_names: dict[str, str] = {}
 
 
 class Check(Struct, frozen=True, kw_only=True):

@@ -58,13 +58,13 @@ class BatchRules(Struct, frozen=True, kw_only=True):
 
     `refuse_missing_input` refuses a batch without an input file at once, where otherwise it is created and fails, as
     OpenAI has it. `azure_expires` holds batches of the Azure form to their deadline too; Azure itself does not.
-    `default_expiry_seconds` is how long results live whose caller does not say.
     `when_full` is for batches that would pass a limit on enqueued tokens.
+    `default_expiry_seconds` is how long results live whose caller does not say.
     """
 
     endpoints: tuple[str, ...] = ENDPOINTS
     windows: Mapping[str, int] = field(default_factory=lambda: {"24h": DAY})
     refuse_missing_input: bool = False
     azure_expires: bool = False
-    default_expiry_seconds: int = DEFAULT_EXPIRY_SECONDS
     when_full: WhenFull = WhenFull.QUEUE
+    default_expiry_seconds: int = DEFAULT_EXPIRY_SECONDS
