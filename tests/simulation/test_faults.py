@@ -1,5 +1,4 @@
-"""The matrix: everything that can strike a server, in every phase of a batch, five times one after another. Whatever it
-is, every line is answered once, the counts are those of the files, nothing that has ended changes, tokens come free,
+"""The matrix: everything that can strike a server, in every phase of a batch, kills five times one after another. Whatever it is, every line is answered once, the counts are those of the files, nothing that has ended changes, tokens come free,
 and every batch is charged once.
 
 What strikes at random times, in random combinations, is in `test_yards.py`; real processes are killed in `tests/crash`.
@@ -27,7 +26,8 @@ FAULTS = (
     "clock back",
     "engine gone",  # for ten minutes
 )
-TIMES = 5
+KILLS, OTHERS = 5, 2
+"""How many lives are struck, one after another."""
 
 
 def lines(count: int, *kinds: str, models: tuple[str, ...] = ("m",)) -> tuple[Line, ...]:
@@ -55,7 +55,8 @@ BOUNDS = Bounds(WORK[0].tokens + 20, None, WhenFull.QUEUE)
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_whatever_strikes_in_whatever_phase_every_line_is_answered_once(fault: str, phase: str) -> None:
-    troubles = [Trouble(fault, 1 + each % 3, phase) for each in range(TIMES)]
+    times = KILLS if fault in ("kill", "cut") else OTHERS
+    troubles = [Trouble(fault, 1 + each % 3, phase) for each in range(times)]
     simulation = Simulation(Random(fault + phase), WORK, BOUNDS, troubles)
     simulation.run()
     assert simulation.struck, "it never came to that"

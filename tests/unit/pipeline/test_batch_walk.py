@@ -215,6 +215,19 @@ async def test_a_cancel_during_the_last_writing_wins_and_delivers_all() -> None:
         assert files is not None and [file.id for file in files.rows] == [batch.output_file_id]
 
 
+async def test_an_outage_keeps_no_batch_from_its_end_once_its_deadline_has_passed() -> None:
+    async with a_walker() as walker:
+        leash = Leash(1)
+
+        def gone(_: str) -> Sharing:
+            leash.expire()
+            raise Unavailable("The engine is away.")
+
+        walker.parts = msgspec.structs.replace(walker.parts, engine_of=gone)
+        batch = await walker.walk(await walker.batch(lines("a", "b")), leash)
+    assert batch.state is BatchState.EXPIRED and batch.counts == Counts(2, expired=2)
+
+
 async def test_an_end_never_stands_without_its_counts() -> None:
     """They are counted and ended at once, and only the counting fails: a database may be free again a moment later."""
     async with a_walker() as walker:
