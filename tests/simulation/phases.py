@@ -13,6 +13,7 @@ from batchyard.pipeline.batch_walk import BatchParts
 from batchyard.pipeline.finalize import Written
 from batchyard.pipeline.heavy import Check, Heavy, Writing
 from batchyard.pipeline.parking import Line, Load, Parking
+from batchyard.pipeline.publish import Publisher
 from batchyard.pipeline.validate import OnProgress, Verdict
 from batchyard.store import Store, TokenRoom
 
@@ -36,12 +37,13 @@ Reached = Callable[[str], None]
 
 def watched(parts: BatchParts, reached: Reached) -> BatchParts:
     """Parts that tell where the walks are."""
+    gathering = _after(parts.publisher.input_file, "gathering", reached)
     return structs.replace(
         parts,
         store=watched_store(parts.store, reached),
         heavy=_Heavy(parts.heavy, reached),
-        publisher=cast("Any", _Instead(parts.publisher, input_file=_after(parts.publisher.input_file, "gathering", reached))),
-    )  # fmt: skip
+        publisher=cast("Publisher", _Instead(parts.publisher, input_file=gathering)),
+    )
 
 
 def watched_store(store: Store, reached: Reached) -> Store:
@@ -51,8 +53,12 @@ def watched_store(store: Store, reached: Reached) -> Store:
     after |= {state: "ended" for state in BatchState if state.terminal}
 
     async def move(
-        state: BatchState, batch: Batch, event: Event, files: Sequence[File] = (), room: TokenRoom = TokenRoom()  # noqa: B008 - frozen
-    ) -> bool:  # fmt: skip
+        state: BatchState,
+        batch: Batch,
+        event: Event,
+        files: Sequence[File] = (),
+        room: TokenRoom = TokenRoom(),  # noqa: B008 - frozen
+    ) -> bool:
         _say(before.get(batch.state), reached)
         moved = await store.batches.move(state, batch, event, files, room)
         if moved:

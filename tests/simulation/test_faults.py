@@ -1,5 +1,6 @@
-"""The matrix: everything that can strike a server, in every phase of a batch, kills five times one after another. Whatever it is, every line is answered once, the counts are those of the files, nothing that has ended changes, tokens come free,
-and every batch is charged once.
+"""The matrix: everything that can strike a server, in every phase of a batch; kills five times one after another.
+Whatever it is, every line is answered once, the counts are those of the files, nothing that has ended changes, tokens
+come free, and every batch is charged once.
 
 What strikes at random times, in random combinations, is in `test_yards.py`; real processes are killed in `tests/crash`.
 """
@@ -38,7 +39,15 @@ def lines(count: int, *kinds: str, models: tuple[str, ...] = ("m",)) -> tuple[Li
 
 
 def asked(number: int, wanted: tuple[Line, ...], **changes: object) -> Asked:
-    facts = {"project": OURS, "at": 0.0, "cancel_at": None, "window": "24h", "bad": False, "retry": False, "priority": 0}
+    facts = {
+        "project": OURS,
+        "at": 0.0,
+        "cancel_at": None,
+        "window": "24h",
+        "bad": False,
+        "retry": False,
+        "priority": 0,
+    }
     return Asked(number=number, lines=wanted, **(facts | changes))  # type: ignore[arg-type]
 
 

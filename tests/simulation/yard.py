@@ -143,9 +143,7 @@ class _Steps:
 class Simulation:
     """The lives of one server, each with its trouble."""
 
-    def __init__(
-        self, random: Random, asked: Sequence[Asked], bounds: Bounds, troubles: Sequence[Trouble]
-    ) -> None:
+    def __init__(self, random: Random, asked: Sequence[Asked], bounds: Bounds, troubles: Sequence[Trouble]) -> None:
         self.random = random
         self.asked = asked
         self.bounds = bounds
@@ -547,7 +545,7 @@ class Simulation:
     async def _check_spending(self) -> None:
         """Each batch has been charged once, and holds nothing any more."""
         assert self.store is not None
-        bills: Counter[str] = Counter()
+        bills, requests = Counter[str](), Counter[str]()
         for asked, id in [(each, ids.get(each.number)) for each in self.asked for ids in (self.ids, self.retries)]:
             if id is None:
                 continue  # nobody retried it
@@ -555,9 +553,12 @@ class Simulation:
             assert batch is not None and not batch.enqueued_tokens
             assert batch.cost_nanos in (None, PRICE.cost(batch.usage, batch=True))
             bills[asked.project] += batch.cost_nanos or 0
+            if batch.model is not None:
+                requests[asked.project] += batch.counts.completed + batch.counts.failed
         spent = await self.store.spending.between(0, 1 << 40)
         assert bills == Counter({project: sum(e.nanos for e in spent if e.project == project) for project in bills})
         for project in (OURS, THEIRS):
+            assert requests[project] == sum(each.requests for each in spent if each.project == project)
             assert await self.store.batches.enqueued(project) == 0
 
     async def _lines(self, batch: Batch, id: Any, blobs: local.LocalBlobs) -> list[dict[str, Any]]:

@@ -228,7 +228,7 @@ class Calendar:
         self._make_ready(turn)
 
     def _look_again(self, turn: _Turn) -> None:
-        """A batch was cancelled, or its deadline passes: then it needs no room, nor an engine, and waits for nothing."""
+        """A batch was cancelled, or its deadline passes: then it needs no room, nor an engine, and need not wait."""
         if self._only_ends(turn.batch) and not turn.ready:
             self._unpark(turn)
         self._end_only(turn)

@@ -131,7 +131,10 @@ SHOWN: dict[int, tuple[str, dict[str, tuple[str, ...]]]] = {
     ),
     19: (
         "what would fail again is not asked again",
-        {HERE: ("test_what_would_fail_again_is_asked_once",), BATCHES: ("test_cancelling_what_has_ended_costs_one_call",)},
+        {
+            HERE: ("test_what_would_fail_again_is_asked_once",),
+            BATCHES: ("test_cancelling_what_has_ended_costs_one_call",),
+        },
     ),
     20: (
         "fifty creates and polls at once",
