@@ -258,6 +258,17 @@ def test_the_layers_are_those_that_are_checked() -> None:
     assert missing == []
 
 
+# Tests
+
+
+def test_every_test_that_a_page_names_is_there() -> None:
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    text = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md"))
+    named = set(re.findall(r"`(test_[a-z0-9_]+)`", text))
+    assert len(named) > 30
+    assert {name for name in named if f"def {name}(" not in source} == set()
+
+
 # Links
 
 
