@@ -60,7 +60,13 @@ def made_real(case: Case, there: Mapping[str, str]) -> None:
         names["name"] = MODEL
     body: Any = case.body
     if isinstance(body, dict):
-        real = {"model": MODEL, "input_file_id": there["files"], "endpoint": CHAT, "completion_window": "24h", "url": URL}
+        real = {
+            "model": MODEL,
+            "input_file_id": there["files"],
+            "endpoint": CHAT,
+            "completion_window": "24h",
+            "url": URL,
+        }
         for name in real.keys() & body.keys():  # pyright: ignore[reportUnknownArgumentType]
             body[name] = real[name]
 
@@ -93,7 +99,7 @@ def fuzz(server: Live, key: str | None, there: Mapping[str, str], examples: int)
     return seen
 
 
-@pytest.mark.parametrize(("role", "examples"), [(Role.ADMIN, 8), (Role.VIEWER, 3), (None, 2)])
+@pytest.mark.parametrize(("role", "examples"), [(Role.ADMIN, 6), (Role.VIEWER, 2), (None, 1)])
 async def test_whatever_is_sent_the_answer_is_as_the_document_says(role: Role | None, examples: int) -> None:
     async with live(webhooks=WEBHOOKS) as server:
         key = None if role is None else await server.key(role)
@@ -102,5 +108,5 @@ async def test_whatever_is_sent_the_answer_is_as_the_document_says(role: Role | 
     if role is None:
         assert seen.keys() == {200, 401} and seen[401] > 50
     else:
-        assert seen[200] > 20 and seen[404] > 20
+        assert seen[200] > 20 and seen[404] > 10
     assert (403 in seen) == (role is Role.VIEWER)
