@@ -19,6 +19,7 @@ from tests.support.serving import MODEL, Live, live
 from tests.wire.openai.test_walks import WALKS
 
 FORM = {"content-type": "multipart/form-data; boundary=b"}
+VALIDATOR: Any = jsonschema.Draft202012Validator
 CHAT = "/v1/chat/completions"
 
 
@@ -78,7 +79,7 @@ class Reader:
 
     def _validate(self, value: Any, schema: Any) -> None:
         whole = {"components": self._document["components"], **schema}
-        jsonschema.Draft202012Validator(strict(whole)).validate(value)
+        VALIDATOR(strict(whole)).validate(value)
 
 
 async def read_document(server: Live) -> dict[str, Any]:
@@ -114,7 +115,7 @@ def test_a_route_that_nobody_described_makes_no_document() -> None:
 def test_every_reference_leads_somewhere() -> None:
     told = document([])
     for name in told["components"]["schemas"]:
-        jsonschema.Draft202012Validator.check_schema(told["components"]["schemas"][name])
+        VALIDATOR.check_schema(told["components"]["schemas"][name])
     for reference in references(told):
         place: Any = told
         for step in reference.removeprefix("#/").split("/"):

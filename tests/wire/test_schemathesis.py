@@ -9,21 +9,23 @@ import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from schemathesis import Case
-from schemathesis.checks import not_a_server_error
+from schemathesis import checks
 from schemathesis.generation import GenerationMode
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
+from schemathesis.specs.openapi import checks as openapi_checks
 
 from batchyard.domain.access import Role
 from batchyard.wiring.webhooks import WebhookSettings
 from tests.support.serving import MODEL, Live, live
 from tests.wire.test_openapi import CHAT
 
-CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+OWN: Any = checks
+ABOUT: Any = openapi_checks
+FROM_DICT: Any = schemathesis.openapi.from_dict
+CHECKS: Any = [
+    OWN.not_a_server_error, ABOUT.status_code_conformance, ABOUT.content_type_conformance,
+    ABOUT.response_schema_conformance,
+]  # fmt: skip
+NOTHING_TO_SAY: Any = list(HealthCheck)
 URL = "http://127.0.0.1:9/"
 LASTING = ("/events", "/batches/{id}/events")
 """Answers that do not end."""
@@ -50,7 +52,7 @@ async def things(server: Live) -> dict[str, str]:
     return {"files": file.id, "batches": batch.id, "uploads": upload.id, "webhook_endpoints": endpoint["id"]}
 
 
-def made_real(case: Case, there: Mapping[str, str]) -> None:
+def made_real(case: Any, there: Mapping[str, str]) -> None:
     """Let a call name things that are there, and so get further than to the door."""
     names: Any = case.path_parameters
     kind = case.operation.path.split("/")[1]
@@ -78,17 +80,17 @@ def fuzz(server: Live, key: str | None, there: Mapping[str, str], examples: int)
         if key is not None:
             session.headers["authorization"] = f"Bearer {key}"
         document = session.get(f"{server.url}/openapi.json").json()
-        for found in schemathesis.openapi.from_dict(document).get_all_operations():
+        for found in FROM_DICT(document).get_all_operations():
             operation = found.ok()
             for mode in MODES if operation.path not in KEYLESS else MODES[:1]:
 
                 @seed(7)
                 @settings(
                     max_examples=examples, deadline=None, database=None, phases=[Phase.generate],
-                    suppress_health_check=list(HealthCheck),
+                    suppress_health_check=NOTHING_TO_SAY,
                 )  # fmt: skip
                 @given(operation.as_strategy(generation_mode=mode), st.booleans())
-                def call(case: Case, real: bool) -> None:
+                def call(case: Any, real: bool) -> None:
                     if real:
                         made_real(case, there)
                     answer = case.call_and_validate(base_url=f"{server.url}/v1", checks=CHECKS, session=session)

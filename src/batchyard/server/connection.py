@@ -19,8 +19,10 @@ HEAD_SECONDS = 30.0
 
 
 class Connection(HttpToolsProtocol):
-    """A connection as uvicorn serves it, within limits. `_head` is how much of a head came, None while none is under way;
-    `_began` whether one began in the bytes at hand."""
+    """A connection as uvicorn serves it, within limits.
+
+    `_head` is how much of a head came, None while none is under way; `_began` whether one began in the bytes at hand.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -47,7 +49,7 @@ class Connection(HttpToolsProtocol):
             if self._head > HEAD_BYTES:
                 self._refuse_large()
                 return
-        if self._head is not None or self.cycle is None or self.cycle.response_complete:
+        if self._head is not None or not self._answering:
             self._expect_head()
 
     def on_message_begin(self) -> None:
@@ -75,6 +77,12 @@ class Connection(HttpToolsProtocol):
         else:
             self._refuse(400, "The bytes on this connection are no HTTP request.", None)
 
+    @property
+    def _answering(self) -> bool:
+        """Whether an answer is under way."""
+        cycle: Any = self.cycle  # None before the first call
+        return cycle is not None and not cycle.response_complete
+
     def _expect_head(self) -> None:
         if self._timer is None:
             self._timer = self.loop.call_later(HEAD_SECONDS, self._too_late)
@@ -99,6 +107,6 @@ class Connection(HttpToolsProtocol):
         """The last answer on this connection; none in the middle of another."""
         body = envelope(message, "invalid_request_error", None, word)
         head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-        if not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
+        if not self.transport.is_closing() and not self._answering:
             self.transport.write(STATUS_LINE[status] + head + body)
         self.transport.close()
