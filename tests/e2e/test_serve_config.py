@@ -31,6 +31,7 @@ upstreams = ["{url}v1"]
 upstream_model = "m"
 slots = 2
 batch_slots = 1
+prices = {{ input = 1, output = 2 }}
 
 [models.broken]
 model = "./nowhere.gguf"
@@ -41,6 +42,9 @@ create = true
 [batches]
 several_models = true
 """
+
+A_COST = {"amount": "0.000009", "currency": "USD"}
+"""Three lines of two words, said back: six tokens in, six out, at half the price."""
 
 
 @contextmanager
@@ -66,6 +70,7 @@ def test_models_of_every_kind_answer_side_by_side(cli: Cli) -> None:
             assert (batch.status, batch.model) == ("completed", own)
             output = lines_of(client, batch.output_file_id)
             assert [line["response"]["body"]["model"] for line in output] == [own] * 3
+            assert (batch.model_extra or {})["cost"] == (A_COST if own == "remote" else None)
         mixed = requests(2, model="echo") + requests(2, model="remote").replace(b"req-", b"other-")
         batch = ended(client, create(client, mixed).id)
         assert (batch.status, batch.model) == ("completed", None)

@@ -82,8 +82,8 @@ class BatchParts(Struct, frozen=True, kw_only=True):
     counts: the batch before and after; both are durable by then. `retried` hears how many requests of a model were
     asked again.
 
-    `room_of` says how many enqueued tokens a project may have, and of a model. Batches that find none are `parked`, or
-    fail. `price_of` is what a model costs now.
+    `room_of` says how many enqueued tokens a project may have, and of a model (None: of several). Batches that find
+    none are `parked`, or fail. `price_of` is what a model costs now.
     """
 
     store: Store
@@ -434,13 +434,12 @@ class _BatchWalk:
             if self._leash.halted:
                 raise Stopped
 
-        parts, path = self._parts, self._parts.input_of(self._batch.input_blob or "")
-        assert path is not None
+        parts = self._parts
         writing = Writing(
             small=self._small,
             folder=self._folder,
             journal_folder=self._journal_folder,
-            input_path=path,
+            input_path=self._input(),
             output=f"{self._folder}/{OUTPUT}",
             errors=f"{self._folder}/{ERRORS}",
             run_id=self._batch.id,

@@ -26,7 +26,7 @@ from batchyard.telemetry import traces
 
 STOPPED = Failure("stopped", "The batch was stopped before this request was sent.", Fault.CANCELLED)
 
-AT_A_TURN = 16
+AT_A_TURN = 8
 """Requests that are let in within one turn of the event loop, at tens of microseconds each."""
 LONGEST_WAITING = 8
 """Each so many-th request of a project is of the batch that has waited longest: all that run get on."""

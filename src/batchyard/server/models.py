@@ -18,8 +18,8 @@ FAILING = "cannot start"
 class Model(Struct, frozen=True):
     """One model under its name. `created` is in Unix seconds; `engine_name` what its engine calls it, None: so.
 
-    `price` None: it costs nothing. `limits` are for each project that has no others of its own.
-    `request_timeout_seconds` is how long an answer may take, None: as the server says.
+    `request_timeout_seconds` is how long an answer may take, None: as the server says. `price` None: it costs nothing.
+    `limits` are for each project that has no others of its own.
     """
 
     name: str
@@ -28,9 +28,9 @@ class Model(Struct, frozen=True):
     created: int = 0
     owned_by: str = "local"
     engine_name: str | None = None
+    request_timeout_seconds: float | None = None
     price: Price | None = None
     limits: ModelLimits = NO_LIMITS
-    request_timeout_seconds: float | None = None
 
     @property
     def asked_as(self) -> str:
@@ -43,6 +43,8 @@ class Waiting(Struct, frozen=True):
 
     name: str
     state: str = STARTING
+    price: Price | None = None
+    limits: ModelLimits = NO_LIMITS
 
 
 class Models:
@@ -55,10 +57,10 @@ class Models:
         for model in models:
             self.add(model)
 
-    def announce(self, name: str, *, aliases: Iterable[str] = (), state: str = STARTING) -> None:
-        """Know of a model that does not answer yet, and how it stands."""
-        self._waiting[name] = Waiting(name, state)
-        self._aliases.update(dict.fromkeys(aliases, name))
+    def announce(self, waiting: Waiting, *, aliases: Iterable[str] = ()) -> None:
+        """Know of a model that does not answer yet."""
+        self._waiting[waiting.name] = waiting
+        self._aliases.update(dict.fromkeys(aliases, waiting.name))
 
     def add(self, model: Model, *, aliases: Iterable[str] = ()) -> None:
         """Begin to answer to a model, by its name and others that no list shows."""
@@ -84,6 +86,11 @@ class Models:
                 param="model", reason="model_not_found",
             )  # fmt: skip
         return own
+
+    def terms(self, own_name: str) -> tuple[Price | None, ModelLimits]:
+        """What a model costs, and what it allows each project, whether it answers or not."""
+        model = self._models.get(own_name) or self._waiting.get(own_name)
+        return (None, NO_LIMITS) if model is None else (model.price, model.limits)
 
     def own_names(self) -> Mapping[str, str]:
         """What the model of each alias is called."""

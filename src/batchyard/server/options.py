@@ -6,28 +6,11 @@ from collections.abc import Mapping
 from msgspec import Struct, field
 
 from batchyard.config import EngineFlag
-from batchyard.domain.access import Quota
+from batchyard.domain.access import NO_LIMITS, ModelLimits, Quota
 from batchyard.domain.errors import Invalid
 from batchyard.domain.file import DEFAULT_EXPIRY_SECONDS
+from batchyard.domain.price import Price
 from batchyard.domain.upload import LIFETIME_SECONDS
-
-
-class PriceOptions(Struct, frozen=True, kw_only=True):
-    """What a million tokens cost, as it was written. `cached` None: as `input`. Batches save `batch_discount` of it."""
-
-    input: str = "0"
-    output: str = "0"
-    cached: str | None = None
-    currency: str = "USD"
-    batch_discount: float = 0.5
-
-
-class RateOptions(Struct, frozen=True, kw_only=True):
-    """How much may wait in batches, and be asked by people in a minute; None for any."""
-
-    enqueued_tokens: int | None = None
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
 
 
 class ModelOptions(Struct, frozen=True, kw_only=True):
@@ -58,8 +41,8 @@ class ModelOptions(Struct, frozen=True, kw_only=True):
     engine_flags: tuple[EngineFlag, ...] = ()
     engine_start_seconds: float | None = None
     request_timeout_seconds: float | None = None
-    prices: PriceOptions | None = None
-    rates: RateOptions = RateOptions()
+    price: Price | None = None
+    limits: ModelLimits = NO_LIMITS
 
 
 class ProjectOptions(Struct, frozen=True, kw_only=True):
@@ -75,6 +58,7 @@ class BatchOptions(Struct, frozen=True, kw_only=True):
     several_models: bool = False
     refuse_missing_input: bool = False
     azure_expires: bool = False
+    when_full: str = "queue"
     require_jsonl_name: bool = False
     at_once: int = 512
     files_at_once: int = 2

@@ -12,8 +12,7 @@ from batchyard.config import DispatchSettings
 from batchyard.disk import Disk
 from batchyard.domain.access import ProjectId
 from batchyard.domain.batch import Batch, Form
-from batchyard.domain.errors import NotFound, Unavailable
-from batchyard.domain.price import Price
+from batchyard.domain.errors import Unavailable
 from batchyard.endpoints import ENDPOINTS
 from batchyard.journals.disk import open_journal
 from batchyard.offload import Lanes, Offload
@@ -95,10 +94,10 @@ class Yard(Struct, frozen=True, kw_only=True):
     on_commit: Callable[[float], None] = ignore
     dispatch: DispatchSettings = DispatchSettings()
     count_seconds: float = 1.0
-    parking: Parking = field(default_factory=Parking)
-    when_full: WhenFull = WhenFull.QUEUE
     several_models: bool = False
     files_at_once: int = HEAVY_AT_ONCE
+    parking: Parking = field(default_factory=Parking)
+    when_full: WhenFull = WhenFull.QUEUE
 
 
 def batch_parts(yard: Yard) -> BatchParts:
@@ -120,7 +119,7 @@ def batch_parts(yard: Yard) -> BatchParts:
         input_of=yard.blobs.path,
         max_lines=lambda project: yard.quota_of(project).requests_per_file,
         room_of=_room_for(yard),
-        price_of=_price_for(yard.models),
+        price_of=lambda model: yard.models.terms(model)[0],
         parking=yard.parking,
         new_event_id=yard.ids.event,
         random=yard.random,
@@ -151,23 +150,11 @@ def _room_for(yard: Yard) -> Callable[[ProjectId, str | None], TokenRoom]:
 
     def room(project: ProjectId, model: str | None) -> TokenRoom:
         quota = yard.quota_of(project)
-        if model is None:  # several: only what the project may hold bounds them
+        if model is None:
             return TokenRoom(quota.enqueued_tokens)
-        return TokenRoom(quota.enqueued_tokens, quota.limits(model, yard.models.find(model).limits).enqueued_tokens)
+        return TokenRoom(quota.enqueued_tokens, quota.limits(model, yard.models.terms(model)[1]).enqueued_tokens)
 
     return room
-
-
-def _price_for(models: Models) -> Callable[[str], Price | None]:
-    """What a model costs now; nothing where it is served no more."""
-
-    def price(model: str) -> Price | None:
-        try:
-            return models.find(model).price
-        except NotFound:
-            return None
-
-    return price
 
 
 def _terms_for(models: Models, *, several_models: bool) -> Callable[[Batch], Terms]:
@@ -175,20 +162,19 @@ def _terms_for(models: Models, *, several_models: bool) -> Callable[[Batch], Ter
 
     def terms(batch: Batch) -> Terms:
         path = canonical(batch.endpoint, batch.form)
-        began = batch.in_progress_at is not None  # then its models were here, and what is allowed now does not matter
-        return Terms(
-            path,
-            None if began else models.names_for(path),
-            several_models=several_models or began,
-            own_names=dict(models.own_names()),
-        )
+        if batch.in_progress_at is not None:  # its models were here once, and what is allowed now does not matter
+            return Terms(path, None, several_models=True)
+        return terms_of(path, models, several_models=several_models)
 
     return terms
+
+
+def terms_of(path: str, models: Models, *, several_models: bool) -> Terms:
+    """What lines for an endpoint are held to."""
+    return Terms(path, models.names_for(path), several_models=several_models, own_names=dict(models.own_names()))
 
 
 def terms_of_url(url: str, models: Models, *, several_models: bool) -> Terms | None:
     """What a batch's lines would be held to whose first line names this URL; None where there is no such batch."""
     path = canonical(url, Form.AZURE)
-    if path not in BATCH_RULES.endpoints:
-        return None
-    return Terms(path, models.names_for(path), several_models=several_models, own_names=dict(models.own_names()))
+    return terms_of(path, models, several_models=several_models) if path in BATCH_RULES.endpoints else None

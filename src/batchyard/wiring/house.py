@@ -82,8 +82,8 @@ class Ground(Struct, frozen=True, kw_only=True):
 
 
 class HouseSettings(Struct, frozen=True, kw_only=True):
-    """What the rooms are told. Steps of inputs from `heavy_bytes` on go to processes of their own. Without `keys` every
-    caller is the operator."""
+    """What the rooms are told. Steps of inputs from `heavy_bytes` on go to processes of their own, `files_at_once` at a
+    time. Without `keys` every caller is the operator."""
 
     quota_of: QuotaOf = same_quota
     file_rules: FileRules = FileRules()
@@ -93,10 +93,10 @@ class HouseSettings(Struct, frozen=True, kw_only=True):
     calendar: CalendarSettings = CalendarSettings()
     dispatch: DispatchSettings = DispatchSettings()
     count_seconds: float = 1.0
-    heavy_bytes: int = HEAVY_BYTES
     several_models: bool = False
     files_at_once: int = HEAVY_AT_ONCE
     keys: bool = True
+    heavy_bytes: int = HEAVY_BYTES
     webhooks: WebhookSettings = WebhookSettings()
 
 
@@ -151,10 +151,10 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
             on_commit=metrics.journal_seconds.observe,
             dispatch=settings.dispatch,
             count_seconds=settings.count_seconds,
-            parking=parking,
-            when_full=settings.batch_rules.when_full,
             several_models=settings.several_models,
             files_at_once=settings.files_at_once,
+            parking=parking,
+            when_full=settings.batch_rules.when_full,
         )
     )
     calendar = Calendar(store, clock, partial(walk_in_a_lane, parts, ground.lanes), settings.calendar, parking)

@@ -28,7 +28,7 @@ from batchyard.server.house import House, Limits
 from batchyard.server.listen import bind, serve
 from batchyard.server.options import ServeOptions, check, is_loopback
 from batchyard.service.access import Access
-from batchyard.service.rules import FileRules, UploadRules
+from batchyard.service.rules import FileRules, UploadRules, WhenFull
 from batchyard.service.sweep import Sweep
 from batchyard.store import Store
 from batchyard.stores import sqlite
@@ -116,6 +116,7 @@ def _house_settings(options: ServeOptions, quotas: Quotas) -> HouseSettings:
             windows={**BATCH_RULES.windows, **options.windows},
             refuse_missing_input=batches.refuse_missing_input,
             azure_expires=batches.azure_expires,
+            when_full=WhenFull(batches.when_full),
             default_expiry_seconds=options.file_seconds,
         ),
         limits=Limits(inference_bytes=options.request_bytes),

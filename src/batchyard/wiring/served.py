@@ -13,7 +13,7 @@ from batchyard.config import EngineFlag, RunOptions
 from batchyard.domain.errors import BatchyardError, Invalid
 from batchyard.engine import Abilities
 from batchyard.pipeline.share import Caps, Sharing
-from batchyard.server.models import FAILING, STARTING, Model
+from batchyard.server.models import FAILING, STARTING, Model, Waiting
 from batchyard.server.options import ModelOptions, ServeOptions
 from batchyard.wiring.engine import Chosen, engine_of
 from batchyard.wiring.house import Rooms
@@ -46,7 +46,7 @@ class Served:
         self._pause_seconds = first_pause_seconds
         self._running: list[Chosen] = []
         for model in options.models:
-            rooms.house.models.announce(name_of(model), aliases=model.aliases)
+            self._announce(model, STARTING)
 
     async def start(self) -> None:
         """Start every model; return once all have. An impatient server raises what kept one from it."""
@@ -64,14 +64,18 @@ class Served:
         """Start one model, however often that takes."""
         pause, told = self._pause_seconds, ""
         while (reason := await self._try(model)) is not None:
-            self._rooms.house.models.announce(name_of(model), aliases=model.aliases, state=FAILING)
+            self._announce(model, FAILING)
             _log.warning("model_not_starting", extra={"model": name_of(model), "reason": reason})
             if reason != told:
                 self._say(f"Not ready: {name_of(model)}. {reason} It is tried again.")
             told = reason
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-            self._rooms.house.models.announce(name_of(model), aliases=model.aliases, state=STARTING)
+            self._announce(model, STARTING)
+
+    def _announce(self, model: ModelOptions, state: str) -> None:
+        waiting = Waiting(name_of(model), state, model.price, model.limits)
+        self._rooms.house.models.announce(waiting, aliases=model.aliases)
 
     async def _try(self, model: ModelOptions) -> str | None:
         """Start one model once; why it did not start."""
@@ -112,6 +116,8 @@ class Served:
             created=int(rooms.house.clock.now()),
             engine_name=_engine_name(model),
             request_timeout_seconds=model.request_timeout_seconds,
+            price=model.price,
+            limits=model.limits,
         )
         rooms.engines.add(name, sharing)
         paths = chosen.names.known or () if model.paths else ()

@@ -20,7 +20,7 @@ from batchyard.pipeline.batch_walk import BatchParts, tidy, walk_batch
 from batchyard.pipeline.leash import Leash
 from batchyard.pipeline.share import Sharing
 from batchyard.pipeline.underway import Underway
-from batchyard.server.models import Model, Models
+from batchyard.server.models import Model, Models, Waiting
 from batchyard.service.ids import Ids
 from batchyard.store import Cursor
 from batchyard.wiring.batches import Engines, Yard, batch_parts
@@ -289,7 +289,7 @@ async def test_one_model_is_the_rule_where_nothing_else_is_said() -> None:
 async def test_a_model_that_nobody_answers_for_holds_up_no_other_and_the_rest_follows() -> None:
     one, other = Heard(), Heard()
     async with a_walker(one, several_models=True) as walker:
-        walker.models.announce("n")
+        walker.models.announce(Waiting("n"))
         made = await walker.batch(of_models("m", "n"))
         with pytest.raises(Unavailable, match="for the model 'n'"):
             await walker.walk(made)

@@ -16,7 +16,7 @@ from batchyard.domain.errors import Invalid, NotFound, Unavailable
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer
 from batchyard.offload import Lanes
-from batchyard.server.models import Models
+from batchyard.server.models import Models, Waiting
 from batchyard.server.options import ModelOptions, ServeOptions
 from batchyard.stores import sqlite
 from batchyard.wiring.house import Ground, HouseSettings, Rooms, build_rooms
@@ -177,7 +177,7 @@ def test_a_file_gives_its_model_the_name_without_the_ending(tmp_path: Path) -> N
 
 def test_a_name_that_nobody_knows_is_not_found_and_one_that_waits_is_away() -> None:
     models = Models()
-    models.announce("slow", aliases=("s",))
+    models.announce(Waiting("slow"), aliases=("s",))
     assert models.own_name("s") == "slow" and models.all() == []
     with pytest.raises(Unavailable, match="starting"):
         models.find("s")

@@ -6,7 +6,7 @@ from typing import Any
 from batchyard.engine import Abilities
 from batchyard.engines import echo
 from batchyard.pipeline.share import Sharing
-from batchyard.server.models import FAILING, Model
+from batchyard.server.models import FAILING, Model, Waiting
 from batchyard.wiring.batches import Engines
 from tests.support.serving import ENDPOINTS, live
 from tests.wire.openai.test_walks import WALKS, a_line, create, ended, jsonl, lines_of
@@ -35,7 +35,7 @@ async def test_an_unknown_model_among_several_fails_the_batch_with_its_line() ->
 
 async def test_a_batch_for_a_model_that_has_not_started_waits_for_it() -> None:
     async with live(walks=WALKS, names=("one",)) as server, server.client() as client:
-        server.house.models.announce("slow", aliases=("alias",), state=FAILING)
+        server.house.models.announce(Waiting("slow", FAILING), aliases=("alias",))
         made = await create(client, rows("alias", "slow"))
         early = await ended(client, (await create(client, rows("one"))).id)
         assert early.status == "completed"
@@ -60,7 +60,7 @@ def _answer_for(name: str, server: Any) -> None:
 
 async def test_who_asks_a_model_that_has_not_started_is_told_to_try_again() -> None:
     async with live(names=("one",)) as server:
-        server.house.models.announce("slow")
+        server.house.models.announce(Waiting("slow"))
         body = {"model": "slow", "messages": [{"role": "user", "content": "hi"}]}
         status, _, answer = await server.call("POST", "/v1/chat/completions", json.dumps(body).encode())
     assert status == 503 and b"does not answer yet: starting" in answer

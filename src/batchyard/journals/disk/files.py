@@ -10,7 +10,7 @@ from batchyard.journal import Recorded
 from batchyard.journals.disk.gathering import Gathering
 from batchyard.journals.disk.index import Group, sealed_groups
 from batchyard.journals.disk.segment import SEGMENT_BYTES, Segment, index_path, segment_numbers
-from batchyard.journals.disk.slots import MOST_SEGMENTS, Slots, slot_of
+from batchyard.journals.disk.slots import CHECK_BITS, CHECK_MASK, MOST_SEGMENTS, Slots, slot_of
 
 
 class SegmentFiles:
@@ -86,7 +86,9 @@ class SegmentFiles:
         self._end = (number, segment.mend(last))
 
     def _take_in(self, group: Group, segment: int, slots: Slots, recorded: Recorded) -> None:
+        """Fill the slots of a group. This runs for every result when a journal opens: it is written in one piece."""
         where, outcomes, lines = slots.where, slots.outcomes, len(slots.outcomes)
+        base, sum_in, sum_out, sum_cached = slot_of(segment, 0, 0), 0, 0, 0
         for place, outcome, offset, check, input_tokens, output_tokens, cached_tokens in group.points():
             if place >= lines:
                 raise Conflict(
@@ -95,11 +97,14 @@ class SegmentFiles:
                 )
             if where[place]:
                 continue
-            where[place] = slot_of(segment, offset, check)
+            where[place] = base | offset << CHECK_BITS | check & CHECK_MASK
             outcomes[place] = outcome
-            recorded.input_tokens += input_tokens
-            recorded.output_tokens += output_tokens
-            recorded.cached_tokens += cached_tokens
+            sum_in += input_tokens
+            sum_out += output_tokens
+            sum_cached += cached_tokens
+        recorded.input_tokens += sum_in
+        recorded.output_tokens += sum_out
+        recorded.cached_tokens += sum_cached
 
 
 def count_outcomes(recorded: Recorded, outcomes: bytes | bytearray) -> None:

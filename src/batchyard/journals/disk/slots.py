@@ -4,9 +4,9 @@ import zlib
 from array import array
 from typing import Final
 
-_CHECK_BITS: Final = 20
+CHECK_BITS: Final = 20
 _OFFSET_BITS: Final = 32
-_CHECK_MASK: Final = (1 << _CHECK_BITS) - 1
+CHECK_MASK: Final = (1 << CHECK_BITS) - 1
 _OFFSET_MASK: Final = (1 << _OFFSET_BITS) - 1
 
 MOST_SEGMENTS: Final = (1 << 12) - 1
@@ -22,14 +22,14 @@ class Slots:
 
 def slot_of(segment: int, offset: int, check: int) -> int:
     """64 bits, never 0: 12 of the segment (from 1), 32 of the offset, 20 of the line's CRC-32."""
-    return segment << (_OFFSET_BITS + _CHECK_BITS) | offset << _CHECK_BITS | check & _CHECK_MASK
+    return segment << (_OFFSET_BITS + CHECK_BITS) | offset << CHECK_BITS | check & CHECK_MASK
 
 
 def place_of(slot: int) -> tuple[int, int]:
     """The segment and the offset of a slot."""
-    return slot >> (_OFFSET_BITS + _CHECK_BITS), slot >> _CHECK_BITS & _OFFSET_MASK
+    return slot >> (_OFFSET_BITS + CHECK_BITS), slot >> CHECK_BITS & _OFFSET_MASK
 
 
 def fits(slot: int, line: bytes) -> bool:
     """Whether a line is the one that was written there."""
-    return (zlib.crc32(line) ^ slot) & _CHECK_MASK == 0
+    return (zlib.crc32(line) ^ slot) & CHECK_MASK == 0

@@ -28,8 +28,15 @@ def check(read: Read, folder: str, environment: Mapping[str, str], projects: Col
     `folder` is where the file lies. `projects` are the names of those that there are, None where nobody knows.
     """
     whole = _Whole(read, folder, environment)
-    parts = (whole.server(), whole.models(), whole.projects(projects), whole.windows(), whole.webhooks())
-    return sorted((*read.faults, *chain.from_iterable(parts)), key=lambda fault: (fault.line, fault.key))
+    tables = (
+        whole.server(),
+        whole.models(),
+        whole.projects(projects),
+        whole.windows(),
+        whole.webhooks(),
+        whole.batches(),
+    )
+    return sorted((*read.faults, *chain.from_iterable(tables)), key=lambda fault: (fault.line, fault.key))
 
 
 class _Whole:
@@ -96,6 +103,10 @@ class _Whole:
             yield from self._remote(path, model, written)
         else:
             yield from self._local(path, model, written)
+        if "prices" in written and "input" not in model.get("prices", {}) and not self._is_broken(path):
+            yield self._read.fault(
+                (*path, "prices"), "no price of input", remedy="Add input = 0.15, or whatever it is."
+            )
         slots, of_batches = model.get("slots"), model.get("batch_slots")
         if slots is not None and of_batches is not None and of_batches > slots:
             yield self._read.fault(
@@ -162,6 +173,16 @@ class _Whole:
                 yield self._warning(
                     ("projects", name), "a project that there is not",
                     "Make it with 'batchyard projects create', or write create = true.",
+                )  # fmt: skip
+
+    def batches(self) -> Iterator[Fault]:
+        if self._values.get("batches", {}).get("several_models"):
+            models = self._values.get("models", {})
+            charged = [name for name, model in models.items() if model.get("prices") or model.get("enqueued_tokens")]
+            if charged:
+                yield self._warning(
+                    ("batches", "several_models"), "true, while models have prices or limits on tokens",
+                    "Batches of several models cost nothing, and are held to the tokens of their project only.",
                 )  # fmt: skip
 
     def windows(self) -> Iterator[Fault]:

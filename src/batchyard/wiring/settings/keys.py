@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from batchyard.engines import managed
+from batchyard.service.rules import WhenFull
 from batchyard.telemetry.logs import LogFormat
 from batchyard.wiring.settings.kinds import (
     Bytes,
@@ -15,8 +16,7 @@ from batchyard.wiring.settings.kinds import (
     Json,
     Kind,
     ListOf,
-    Number,
-    Price,
+    Nanos,
     Seconds,
     Switch,
     Text,
@@ -125,13 +125,13 @@ PRICES = Table(
     name="prices",
     about="What a million tokens of the model cost.",
     keys=(
-        Key(name="input", kind=Price(), about="A million input tokens."),
-        Key(name="output", kind=Price(), about="A million output tokens."),
-        Key(name="cached", kind=Price(), about="A million input tokens that came from a cache.", default="as `input`"),
+        Key(name="input", kind=Nanos(), about="A million input tokens."),
+        Key(name="output", kind=Nanos(), about="A million output tokens."),
+        Key(name="cached", kind=Nanos(), about="A million input tokens that came from a cache.", default="as `input`"),
         Key(name="currency", kind=Text(), about="What the prices are in.", default='"USD"'),
         Key(
             name="batch_discount",
-            kind=Number(0, 1),
+            kind=Nanos(1),
             about="Which part of it batches save: 0.5 is half price.",
             default="0.5",
         ),
@@ -259,6 +259,12 @@ QUOTA = (
         about="Input tokens of batches that have not ended, whatever their model.",
         default="any number",
     ),
+    Key(
+        name="highest_priority",
+        kind=Whole(-100, 100),
+        about="The highest priority that its batches may be given.",
+        default="100",
+    ),
 )
 
 LIMITS = Table(name="limits", about="How much each project may keep and ask for.", keys=QUOTA)
@@ -333,6 +339,12 @@ BATCHES = Table(
             kind=Switch(),
             about="Hold batches that came on Azure's wire to their deadline, too.",
             default="false",
+        ),
+        Key(
+            name="when_full",
+            kind=Word(tuple(WhenFull)),
+            about="What becomes of a batch for whose tokens there is no room now: it waits, or fails.",
+            default='"queue"',
         ),
         Key(
             name="require_jsonl_name",

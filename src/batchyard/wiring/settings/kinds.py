@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
+from batchyard.domain.price import nanos_of
+
 _seconds = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)").fullmatch
 _bytes = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?)?B", re.IGNORECASE).fullmatch
 _variable = re.compile(r"[A-Za-z_][A-Za-z0-9_]*").fullmatch
@@ -136,14 +138,21 @@ class Number(Struct, frozen=True):
         return _number(text)
 
 
-class Price(Struct, frozen=True):
-    """An amount of money, kept as it is written: as text, a number in binary would not be it."""
+class Nanos(Struct, frozen=True):
+    """A part of one, or an amount of money, in billionths: counted by the digits that are written, never rounded."""
 
-    allowed: str = "a number, 0 or more"
+    high: float | None = None
 
-    def read(self, raw: object) -> str:
-        Number().read(raw)
-        return repr(raw)
+    @property
+    def allowed(self) -> str:
+        return "a number, " + _bounds(0, self.high)
+
+    def read(self, raw: object) -> int:
+        Number(0, self.high).read(raw)
+        try:
+            return nanos_of(repr(raw))
+        except ValueError:
+            raise Wrong(shown(raw), allowed="nine places behind the point") from None
 
     def from_text(self, text: str) -> object:
         return _number(text)

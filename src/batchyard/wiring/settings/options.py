@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from batchyard.config import EngineFlag
-from batchyard.domain.access import Quota
+from batchyard.domain.access import ModelLimits, Quota
+from batchyard.domain.price import Price
 from batchyard.server.options import (
     BatchOptions,
     ModelOptions,
-    PriceOptions,
     ProjectOptions,
-    RateOptions,
     ServeOptions,
 )
 
@@ -45,7 +44,7 @@ def serve_options(values: Values, folder: str) -> ServeOptions:
 def model_options(name: str, values: Values, folder: str) -> ModelOptions:
     """One model's table."""
     own: dict[str, Any] = {key: value for key, value in values.items() if key in ModelOptions.__struct_fields__}
-    own["prices"] = PriceOptions(**own["prices"]) if "prices" in own else None
+    prices = values.get("prices", {})
     for key in ("model", "mmproj", "chat_template"):
         if key in own and own[key] != DEMO:
             own[key] = beside(own[key], folder)
@@ -54,7 +53,8 @@ def model_options(name: str, values: Values, folder: str) -> ModelOptions:
         **own,
         name=name,
         engine_flags=tuple(EngineFlag(f"--{flag}", words) for flag, words in flags.items()),
-        rates=_only(RateOptions, values),
+        price=Price(**prices) if "input" in prices else None,
+        limits=_only(ModelLimits, values),
     )
 
 
@@ -65,7 +65,9 @@ def beside(path: str, folder: str) -> str:
 
 
 def _project(limits: Values, own: Values) -> ProjectOptions:
-    return ProjectOptions(quota=_only(Quota, {**limits, **own}), create=own.get("create", False))
+    models = {name: _only(ModelLimits, model) for name, model in own.get("models", {}).items()}
+    quota = _only(Quota, {**limits, **own, "models": models})
+    return ProjectOptions(quota=quota, create=own.get("create", False))
 
 
 def _only(kind: Any, values: Values) -> Any:

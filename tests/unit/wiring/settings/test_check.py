@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from batchyard.config import EngineFlag
-from batchyard.domain.access import Quota
+from batchyard.domain.access import NO_LIMITS, ModelLimits, Quota
+from batchyard.domain.price import Price
 from batchyard.server.options import ModelOptions, ServeOptions
 from batchyard.wiring.settings import Fault, Settings, settings
 from batchyard.wiring.settings.check import check
@@ -41,6 +42,7 @@ def faults(
         (MODEL + 'aliases = ["n"]\n[models.n]\nmodel = "demo"', "models.m.aliases", "Give each name to one model"),
         (MODEL + '[windows]\n"24h" = "1h"', "windows.24h", "Leave it out"),
         (MODEL + "[webhooks]\nallow_private = ['10.0.0.0/8', '10.0.0.0/99']", "webhooks.allow_private", "10.0.0.0/99"),
+        (MODEL + "prices = { output = 1 }", "models.m.prices", "no price of input"),
         (MODEL + "[limits]\nfile_bytes = 10\ntotal_bytes = 5", "limits.file_bytes", "at most all of them"),
         (MODEL + "[projects.p]\nfile_bytes = 10\ntotal_bytes = 5", "projects.p.file_bytes", "10 bytes, of 5"),
     ],
@@ -60,6 +62,7 @@ def test_what_does_not_go_together_is_a_mistake(text: str, key: str, said: str) 
         (f'[models.m]\napi_key_env = "NOT_SET"\n{UP}', "models.m.api_key_env", "not set here"),
         ('[models.m]\nmodel = "org/name"\nengine = "fastdeploy"', "models.m.engine", "not installed here"),
         (MODEL + "[projects.search]\nfiles = 1", "projects.search", "create = true"),
+        (MODEL + "prices = { input = 1 }\n[batches]\nseveral_models = true", "batches.several_models", "cost nothing"),
     ],
 )
 def test_what_another_machine_may_have_is_a_warning(text: str, key: str, said: str) -> None:
@@ -134,12 +137,16 @@ def test_a_file_becomes_what_a_server_is_told(tmp_path: Path) -> None:
         upstream_model = "theirs"
         api_key_env = "REMOTE_KEY"
         batch_slots = 2
+        requests_per_minute = 60
+        prices = { input = 0.15, output = 0.6, batch_discount = 0.25 }
         [limits]
         files = 7
         batches = 8
         [projects.p]
         files = 9
         create = true
+        [projects.p.models.remote]
+        tokens_per_minute = 1000
         [windows]
         "1h" = 3600
         [retention]
@@ -149,6 +156,7 @@ def test_a_file_becomes_what_a_server_is_told(tmp_path: Path) -> None:
         several_models = true
         at_once = 3
         retries = 0
+        when_full = "fail"
         [webhooks]
         allow_private = ["10.0.0.0/8"]
         """,
@@ -168,7 +176,11 @@ def test_a_file_becomes_what_a_server_is_told(tmp_path: Path) -> None:
     assert (remote.upstreams, remote.upstream_model) == (("http://a/v1", "http://b/v1"), "theirs")
     assert (remote.api_key_env, remote.batch_slots, own.api_key_env) == ("REMOTE_KEY", 2, "")
     assert options.quota == Quota(files=7, batches=8)
-    assert options.projects["p"].quota == Quota(files=9, batches=8) and options.projects["p"].create
+    own_limits = {"remote": ModelLimits(tokens_per_minute=1000)}
+    assert options.projects["p"].quota == Quota(files=9, batches=8, models=own_limits) and options.projects["p"].create
+    assert remote.limits == ModelLimits(requests_per_minute=60) and own.limits == NO_LIMITS
+    assert remote.price == Price(input=150_000_000, output=600_000_000, batch_discount=250_000_000)
+    assert own.price is None and options.batches.when_full == "fail"
     assert (options.windows, options.file_seconds, options.upload_seconds) == ({"1h": 3600}, 7200, 600)
     assert (options.batches.several_models, options.batches.at_once, options.batches.retries) == (True, 3, 0)
     assert options.webhook_allow_private == ("10.0.0.0/8",) and options.patient

@@ -38,7 +38,7 @@ def test_what_is_right_is_read_into_tables() -> None:
     assert found.faults == []
     assert found.values == {
         "server": {"port": 80, "data_folder": "d"},
-        "models": {"a b": {"model": "demo", "context_tokens": 512, "prices": {"input": "0.15"}}},
+        "models": {"a b": {"model": "demo", "context_tokens": 512, "prices": {"input": 150_000_000}}},
         "projects": {"p": {"models": {"m": {"requests_per_minute": 5}}}},
         "windows": {"1h": 3600},
     }
@@ -97,7 +97,7 @@ def test_a_variable_goes_before_the_file() -> None:
     found = read(text, environment)
     assert found.faults == []
     assert found.values["server"] == {"port": 81} and found.values["windows"] == {"1h": 3600}
-    assert found.values["models"] == {"my-model": {"slots": 2, "prices": {"input": "0.5"}}}
+    assert found.values["models"] == {"my-model": {"slots": 2, "prices": {"input": 500_000_000}}}
 
 
 def test_a_variable_mends_what_is_wrong_in_the_file() -> None:
