@@ -77,6 +77,11 @@ async def test_heads_that_come_byte_by_byte_count_for_themselves() -> None:
             writer.write(piece)
             await writer.drain()
         assert [(await read_answer(reader))[0] for _ in range(2)] == [401, 401]
+        body = b"POST /v1/batches HTTP/1.1\r\nhost: t\r\ncontent-length: 200000\r\n\r\n" + bytes(200_000)
+        writer.write(body + call[:50])
+        assert (await read_answer(reader))[0] == 401
+        writer.write(call[50:] + b" " * 9)
+        assert (await read_answer(reader))[0] == 401
         writer.close()
         await writer.wait_closed()
 
