@@ -270,14 +270,14 @@ class Batches(Protocol):
         """Write a batch that `Batch.move` brought from `before` to its state, with the event that says so.
 
         Compare and set: False, and nothing written, where the stored batch is no longer in the state `before`. Writes
-        the state, its times, the model, the errors, the ids of the result files, the tokens it holds and its cost; not
-        the counts, which `count` writes and which may have grown meanwhile. `files` are the result files, added without
-        quota in the same transaction, so that an end that is tried again leaves no files of the first try.
+        the state, its times, the model, the errors, the ids of the result files, the tokens it holds and its cost. The
+        counts, which `count` writes and which may have grown meanwhile, are written with the end only: an end never
+        stands beside counts that are not its own. `files` are the result files, added without quota in the same
+        transaction, so that an end that is tried again leaves no files of the first try.
 
         A batch that ends holds no tokens any more, whatever is given; and what it used of its model is added to the
-        spending of its project, with its cost and the requests and tokens that `count` wrote. Raises QuotaExceeded, and
-        writes nothing, where its tokens do not fit beside those that others hold; ValueError for a move that is not in
-        `MOVES`.
+        spending of its project, with its cost, requests and tokens. Raises QuotaExceeded, and writes nothing, where its
+        tokens do not fit beside those that others hold; ValueError for a move that is not in `MOVES`.
         """
         ...
 

@@ -493,14 +493,26 @@ async def test_only_moves_of_the_table_are_written(store: Store, before: BatchSt
             await store.batches.move(before, changed(batch, state=to), an_event(batch))
 
 
-async def test_a_move_writes_what_came_with_it_but_not_the_counts(store: Store) -> None:
+async def test_a_move_writes_what_came_with_it_but_the_counts_with_the_end_only(store: Store) -> None:
     batch = await add_batch(store)
     counts, usage = Counts(10, 3, 2, 1, 0), Usage(100, 20, 3, 4)
     assert await store.batches.count(batch.id, counts, usage)
+    running = batch.move(BatchState.IN_PROGRESS, LATER)
+    assert await store.batches.move(BatchState.VALIDATING, running, an_event(running))
+    assert await store.batches.get(OURS, batch.id) == changed(running, counts=counts, usage=usage)
+    cancelling = running.move(BatchState.CANCELLING, LATER)
+    assert await store.batches.move(BatchState.IN_PROGRESS, cancelling, an_event(cancelling))
+    cancelled = changed(cancelling.move(BatchState.CANCELLED, LATER), counts=Counts(10, 4, 2, 4), usage=Usage(7, 8))
+    assert await store.batches.move(BatchState.CANCELLING, cancelled, an_event(cancelled))
+    assert await store.batches.get(OURS, batch.id) == cancelled
+
+
+async def test_a_move_to_failed_says_why(store: Store) -> None:
+    batch = await add_batch(store)
     errors = (LineError(number=3, code="invalid_url", message="Ä", remedy="r", param="url", custom_id="x"),)
     failed = changed(batch.move(BatchState.FAILED, LATER), errors=errors, error_count=7, model="m")
     assert await store.batches.move(BatchState.VALIDATING, failed, an_event(failed))
-    assert await store.batches.get(OURS, batch.id) == changed(failed, counts=counts, usage=usage)
+    assert await store.batches.get(OURS, batch.id) == failed
 
 
 async def test_result_files_are_published_with_the_end(store: Store) -> None:
@@ -636,8 +648,8 @@ async def test_a_batch_that_ends_holds_nothing_any_more(store: Store) -> None:
 async def test_a_batch_is_charged_once_with_its_end(store: Store) -> None:
     running = await begin(store, await add_batch(store), 0, TokenRoom())
     usage = Usage(100, 20, 30, 4)
-    await store.batches.count(running.id, Counts(total=9, completed=5, failed=2), usage)
-    ended = await end(store, running, cost_nanos=77, currency="EUR")
+    counts = Counts(total=9, completed=5, failed=2)
+    ended = await end(store, running, cost_nanos=77, currency="EUR", counts=counts, usage=usage)
     again = await store.batches.move(BatchState.FINALIZING, ended, an_event(ended))
     day = day_of(LATER)
     bill = Spent(project=OURS, day=day, model="m", batch=True, currency="EUR", requests=7, usage=usage, nanos=77)

@@ -94,6 +94,21 @@ def test_killed_before_it_was_read_a_batch_is_read_after_the_restart(cli: Cli) -
         assert_whole(client, batch, ids_of(20))
 
 
+def test_cancelled_while_no_engine_answers_it_ends_at_once_after_a_kill_too(cli: Cli) -> None:
+    nobody = ("--upstream", "http://127.0.0.1:9/v1", "--model", "m")
+    with serving(cli, *nobody, ready=False) as (run, client):
+        made = [create(client, requests(20)) for _ in range(2)]
+        assert client.batches.cancel(made[0].id).status == "cancelling"
+        first = ended(client, made[0].id)
+        assert client.batches.cancel(made[1].id).status == "cancelling"
+        kill(run)
+    with serving(cli, *nobody, ready=False) as (_, client):
+        assert client.batches.retrieve(first.id) == first
+        for batch in (first, ended(client, made[1].id)):
+            assert batch.status == "cancelled" and batch.output_file_id is None
+            assert_whole(client, batch, ids_of(20))
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_killed_while_it_is_cancelled_it_ends_cancelled_with_what_it_had(cli: Cli, seed: int) -> None:
     lines, free = 200, 20 + 30 * seed

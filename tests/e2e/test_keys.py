@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from openai import AuthenticationError, OpenAI, PermissionDeniedError
 
-from tests.support.batches import serving
+from tests.support.batches import serving, url_of
 from tests.support.cli import Cli, Done
 
 ECHO = ("--engine", "echo", "--model", "m")
@@ -117,3 +117,15 @@ def test_unknown_and_taken_names_are_said(cli: Cli) -> None:
     ):
         done = cli.run(*words)
         assert done.code == 1 and said in done.stderr and done.stdout == b""
+
+
+def test_the_first_key_can_be_made_in_an_empty_folder_before_the_first_start(cli: Cli) -> None:
+    """So that a server may be public from its first start, and its first key stands in no log."""
+    cli.path("batchyard-data").mkdir(mode=0o700)
+    key = secret(cli.run("keys", "create", "mine", "--role", "admin"))
+    with cli.start("serve", "--port", "0", "--host", "0.0.0.0", *ECHO) as run:
+        run.wait_for("Ready: ")
+        port = url_of(run).rpartition(":")[2]
+        assert OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=key).models.list().data[0].id == "m"
+        assert "Administrator's key" not in run.said
+    assert not cli.path("batchyard-data/admin.key").exists()

@@ -1,6 +1,7 @@
 """One seed's batches of a server: who asks for what and when, what is in the files, and what must become of it."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -19,16 +20,21 @@ TROUBLES = (
     "full disk",
     "failing sync",
     "engine away",
+    "store locked",
+    "clock forward",
+    "clock back",
 )
+MODELS = ("m", "n")
 BAD_LINE = b'{"custom_id": "broken"'
 
 
 @dataclass(frozen=True)
 class Line:
-    """A request: its text says what the engine does with it."""
+    """A request: its text says what the engine of its model does with it."""
 
     id: str
     text: str
+    model: str = "m"
 
     @property
     def succeeds(self) -> bool:
@@ -77,16 +83,24 @@ class Bounds:
         """Whether so many fit at all."""
         return all(bound is None or tokens <= bound for bound in (self.project, self.model))
 
+    def allow_all(self, held: Sequence[tuple[str | None, int]]) -> bool:
+        """Whether batches of one project may hold so much at once: the model of each, None for several, and tokens."""
+        of_models = [sum(tokens for name, tokens in held if name == model) for model in MODELS]
+        whole = sum(tokens for _, tokens in held)
+        return (self.project is None or whole <= self.project) and (self.model is None or max(of_models) <= self.model)
+
 
 @dataclass(frozen=True)
 class Trouble:
     """What ends a life of the server, or makes it hard, and when: in calls of the disk, steps of the loop, or seconds.
 
-    With a full disk it is how many more kilobytes fit, with a failing sync which one it is.
+    With a full disk it is how many more kilobytes fit, with a failing sync which one it is. With a `phase` it strikes
+    when some batch has come there so many times, in that very moment.
     """
 
     kind: str
     when: int
+    phase: str | None = None
 
 
 def asked_for(random: Random) -> list[Asked]:
@@ -113,7 +127,8 @@ def _a_trouble(random: Random) -> Trouble:
 
 
 def _a_batch(random: Random, number: int) -> Asked:
-    lines = tuple(_a_line(random, place) for place in range(random.choice((1, 2, 5, 20, 60))))
+    models = random.choice((("m",), ("m",), ("m",), MODELS))
+    lines = tuple(_a_line(random, place, models) for place in range(random.choice((1, 2, 5, 20, 60))))
     at = random.choice((0.0, random.uniform(0, 10)))
     return Asked(
         number=number,
@@ -128,13 +143,13 @@ def _a_batch(random: Random, number: int) -> Asked:
     )
 
 
-def _a_line(random: Random, place: int) -> Line:
+def _a_line(random: Random, place: int, models: tuple[str, ...]) -> Line:
     kind = random.choice(("answer", "answer", "answer", "refuse", "slow", "flaky", "lost"))
-    return Line(f"line-{place}", f"{kind} {place if random.random() < 0.8 else 'same'}")
+    return Line(f"line-{place}", f"{kind} {place if random.random() < 0.8 else 'same'}", models[place % len(models)])
 
 
 def _written(line: Line) -> bytes:
-    body = {"model": "m", "messages": _messages(line), "temperature": 0}
+    body = {"model": line.model, "messages": _messages(line), "temperature": 0}
     return json.dumps({"custom_id": line.id, "method": "POST", "url": CHAT, "body": body}).encode()
 
 

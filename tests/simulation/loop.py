@@ -98,6 +98,10 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             raise Deadlock(f"no end after {self.steps} steps")
         self._now += seconds
 
+    def cut_soon(self, turns: int = 1) -> None:
+        """End the run before so many turns have passed."""
+        self._cut_at_step = self.steps + turns
+
     def next_number(self) -> int:
         self._made += 1
         return self._made

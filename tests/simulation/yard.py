@@ -1,6 +1,6 @@
 """Whole servers without doors, one per seed: batches of several projects, cancels, deadlines, and a process that is
 killed again and again until every batch has ended; then all is checked. On the way no project ever holds more tokens
-than it may.
+than it may. Disks fill up or fail, the database is locked, engines are away and the clock jumps.
 
 Real are the services, the store (in memory: its transactions are atomic and safe), the blobs, the calendar, the walks,
 the sharing, the journals and the notifying; simulated are time, the disk, the engine and whoever hears of ends.
@@ -11,6 +11,7 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import pairwise
 from random import Random
@@ -51,10 +52,22 @@ from batchyard.store import Cursor
 from batchyard.stores import sqlite
 from batchyard.wiring.batches import Engines, Yard, batch_parts, terms_of_url
 from batchyard.wiring.lines import line_dialect
-from tests.simulation.batches import CHAT, WINDOW_SECONDS, Asked, Line, Trouble, asked_for, bounds_of, troubles_of
+from tests.simulation.batches import (
+    CHAT,
+    MODELS,
+    WINDOW_SECONDS,
+    Asked,
+    Bounds,
+    Line,
+    Trouble,
+    asked_for,
+    bounds_of,
+    troubles_of,
+)
 from tests.simulation.disk import Faults, FaultyDisk, PowerCut
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.offload import InlineOffload
+from tests.simulation.phases import Reached, WatchedParking, watched, watched_store
 from tests.simulation.trace import Trace
 from tests.support.tenants import OURS, START, THEIRS, a_project, an_endpoint, pieces
 
@@ -65,12 +78,21 @@ PRICE = Price(input=1_500_000_000, output=6_000_000_000)
 RULES = BatchRules(windows={"24h": 86_400, "short": WINDOW_SECONDS})
 
 
+LOCKED_SECONDS = 20.0
+AWAY_SECONDS = 15.0
+GONE_SECONDS = 600.0
+JUMPS = {"clock forward": 2 * 86_400, "clock back": -86_400}
+HARD_SECONDS = 60
+"""How long a server lives on with a disk that fails."""
+
+
 def simulate_yard(seed: int) -> tuple[int, int]:
     """Run one seed and check it; how many lives it took, and how many batches took over what had been examined.
 
     Raises AssertionError where a promise was broken.
     """
-    simulation = _Simulation(seed)
+    random = Random(seed)
+    simulation = Simulation(random, asked_for(random), bounds_of(random), troubles_of(random))
     simulation.run()
     return simulation.lives, simulation.taken
 
@@ -85,28 +107,50 @@ class _Clock:
     def now(self) -> float:
         return self.begun + (self.loop.time() if self.loop else 0)
 
+    def jump(self, seconds: float) -> None:
+        self.begun += seconds
+
     def end_life(self) -> None:
         self.begun = self.now() + 1
         self.loop = None
 
 
 class _Steps:
-    """The store's offload: each life has its own, and a dead one's is of no use."""
+    """The store's offload: each life has its own, and a dead one's is of no use. While the database is `locked`, steps
+    wait and then fail, but now and then the lock goes just in time."""
 
-    def __init__(self) -> None:
+    def __init__(self, random: Random) -> None:
+        self._random = random
         self.current: InlineOffload | None = None
+        self.locked = (0.0, 0.0)
 
     async def __call__(self, step: Callable[[], T], /) -> T:
         if self.current is None:
             raise PowerCut("the store is gone")
-        return await self.current(step)
+        try:
+            return await self.current(partial(self._unless_locked, step))
+        except Unavailable:
+            await asyncio.sleep(self._random.uniform(0, 0.02))  # the next step may be done before this one is heard of
+            raise
+
+    def _unless_locked(self, step: Callable[[], T]) -> T:
+        now = asyncio.get_running_loop().time()
+        if self.locked[0] <= now < self.locked[1] and self._random.random() < 0.5:
+            raise Unavailable("The database is locked.")
+        return step()
 
 
-class _Simulation:
-    def __init__(self, seed: int) -> None:
-        self.random = Random(seed)
-        self.asked = asked_for(self.random)
-        self.bounds = bounds_of(self.random)
+class Simulation:
+    """The lives of one server, each with its trouble."""
+
+    def __init__(self, random: Random, asked: Sequence[Asked], bounds: Bounds, troubles: Sequence[Trouble]) -> None:
+        self.random = random
+        self.asked = asked
+        self.bounds = bounds
+        self.troubles = troubles
+        self.reached: Counter[str] = Counter()  # phases, in this life
+        self.struck: list[Trouble] = []
+        self.cancel_all = asyncio.Event()
         self.files: dict[int, str] = {}
         self.ids: dict[int, BatchId] = {}
         self.cancelled: set[int] = set()
@@ -115,10 +159,12 @@ class _Simulation:
         self.lives = 0
         self.taken = 0
         self.ill = False
-        self.away = (0.0, 0.0)
+        self.trouble = Trouble("none", 0)
+        self.away = [0.0, 0.0]
+        self.stop = asyncio.Event()
         self.bugs: list[Exception] = []
         self.clock = _Clock()
-        self.steps = _Steps()
+        self.steps = _Steps(random)
         self.store: sqlite.SqliteStore | None = None
         self.ended: dict[BatchId, Batch] = {}
         self.endpoint = an_endpoint(url="http://ours.example")
@@ -128,7 +174,7 @@ class _Simulation:
         self.disk.sync_folder("/")
 
     def run(self) -> None:
-        for trouble in [*troubles_of(self.random), Trouble("none", 0)]:
+        for trouble in [*self.troubles, Trouble("none", 0)]:
             self._live(trouble)
         self._once(self._check)
 
@@ -136,21 +182,63 @@ class _Simulation:
 
     def _live(self, trouble: Trouble) -> None:
         self.lives += 1
+        self.trouble, self.ill, self.away[:], self.steps.locked = trouble, False, (0.0, 0.0), (0.0, 0.0)
+        self.reached.clear()
         kind, _, unit = trouble.kind.partition(" at a ")
         if unit == "call":
             self.disk.faults = Faults(cut_at_call=self.disk.calls + trouble.when)
-        elif kind == "full disk":
-            used = sum(map(len, self.disk.files().values()))
-            self.disk.faults = Faults(capacity_bytes=used + trouble.when * 1000)
-        elif kind == "failing sync":
-            self.disk.faults = Faults(failing_sync=self.disk.syncs + trouble.when)
-        self.ill = kind in ("full disk", "failing sync")
-        self.away = (trouble.when, trouble.when + 15.0) if kind == "engine away" else (0.0, 0.0)
-        stop_after = {"stop": trouble.when, "full disk": 60, "failing sync": 60}.get(kind)
-        lost = not self._once(partial(self._serve, stop_after), cut_at_step=trouble.when if unit == "step" else None)
+        lost = not self._once(self._serve, cut_at_step=trouble.when if unit == "step" else None)
         self.disk = self.disk.cut(Faults()) if lost and kind == "cut" else self.disk.kill(Faults())
         assert not self.bugs, self.bugs
+        self.steps.locked = (0.0, 0.0)
         self._once(self._see_ended)
+
+    def _reach(self, phase: str) -> None:
+        self.reached[phase] += 1
+        if phase == self.trouble.phase and self.reached[phase] == self.trouble.when:
+            self._strike(self.trouble.kind)
+
+    def _begin_trouble(self) -> None:
+        """What comes at a time of this life, rather than in some phase of a batch."""
+        kind, when = self.trouble.kind, self.trouble.when
+        if self.trouble.phase is None and kind in ("full disk", "failing sync"):
+            self._strike(kind, when)
+        elif self.trouble.phase is None:
+            asyncio.get_running_loop().call_later(when, self._strike, kind)
+
+    def _strike(self, kind: str, more: int = 0) -> None:
+        """Let the trouble come now. A disk takes so many more kilobytes, or syncs."""
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SimulatedLoop)
+        self.struck.append(self.trouble)
+        match kind:
+            case "kill" | "cut":
+                loop.cut_soon(self.random.randint(1, 4))
+            case "stop":
+                self.stop.set()
+            case "cancel":
+                self.cancel_all.set()
+            case "full disk":
+                used = sum(map(len, self.disk.files().values()))
+                self.disk.faults = Faults(capacity_bytes=used + more * 1000)
+                self._give_in()
+            case "failing sync":
+                self.disk.faults = Faults(failing_sync=self.disk.syncs + max(more, 1))
+                self._give_in()
+            case "store locked":
+                self.ill, self.steps.locked = True, (loop.time(), loop.time() + LOCKED_SECONDS)
+            case "engine away" | "engine gone":
+                seconds = AWAY_SECONDS if kind == "engine away" else GONE_SECONDS
+                self.away[:] = loop.time(), loop.time() + seconds
+            case "clock forward" | "clock back":
+                self.clock.jump(JUMPS[kind])
+            case _:
+                self.struck.pop()
+
+    def _give_in(self) -> None:
+        """Somebody sees to the disk, and starts the server again."""
+        self.ill = True
+        asyncio.get_running_loop().call_later(HARD_SECONDS, self.stop.set)
 
     def _once(self, main: Callable[[], Any], cut_at_step: int | None = None) -> bool:
         """Run in a loop of its own; False where the process died."""
@@ -175,11 +263,13 @@ class _Simulation:
             self.clock.end_life()
         return True
 
-    async def _serve(self, stop_after: float | None) -> None:
+    async def _serve(self) -> None:
         """One life of a server: it ends when it is told to, or when all that anybody asked for has ended."""
+        self.stop, self.cancel_all = asyncio.Event(), asyncio.Event()
+        self._begin_trouble()
         store = await self._opened_store()
         blobs = await local.open(local.Config(folder="/data/blobs"), self.disk, InlineOffload(self.random, 0.002))
-        ids, stop = Ids(self.random), asyncio.Event()
+        ids, stop = Ids(self.random), self.stop
         await Sweep(store, blobs, self.clock).orphans()
         models = Models()
         examinations = self._examinations(blobs, models)
@@ -188,12 +278,10 @@ class _Simulation:
         await examinations.clear()
         settings = CalendarSettings(at_once=2, grace_seconds=3, halt_seconds=1)
         calendar = Calendar(store, self.clock, partial(self._walk, parts), settings, parts.parking)
-        noticed = NoticedStore(store, calendar.notice)
+        noticed = NoticedStore(watched_store(store, self._reach), calendar.notice)
         files = Files(store, blobs, self.clock, ids, self._quota_of, examiner=examinations)
         batches = Batches(noticed, self.clock, ids, self._quota_of, RULES)
         retries = Retries(noticed, self.clock, ids, self._quota_of, RULES)
-        if stop_after is not None:
-            asyncio.get_running_loop().call_later(stop_after, stop.set)
         async with asyncio.TaskGroup() as group:
             group.create_task(calendar.run(stop))
             examining = group.create_task(examinations.run())
@@ -202,13 +290,30 @@ class _Simulation:
             notify = Notify(store, self.clock, self.random, self._hear, NotifySettings())
             notifying = group.create_task(notify.run())
             people = [group.create_task(self._patient(each, files, batches, retries)) for each in self.asked]
+            cancelling = group.create_task(self._canceller(batches))
             while not stop.is_set():
                 await asyncio.sleep(1)
-                await self._check_holds(store)
-                if all(person.done() for person in people) and not await store.batches.unended():
+                if await self._is_done(store, people):
                     stop.set()
-            for task in (*people, *readers, examining, notifying):
+            for task in (*people, *readers, examining, notifying, cancelling):
                 task.cancel()
+
+    async def _is_done(self, store: sqlite.SqliteStore, people: Sequence[asyncio.Task[None]]) -> bool:
+        try:
+            await self._check_holds(store)
+            return all(person.done() for person in people) and not await store.batches.unended()
+        except Unavailable:
+            assert self.ill
+            return False
+
+    async def _canceller(self, batches: Batches) -> None:
+        """Cancels whatever there is, once that is wanted."""
+        await self.cancel_all.wait()
+        for asked in self.asked:
+            for id in (self.ids.get(asked.number), self.retries.get(asked.number)):
+                with suppress(Conflict):
+                    if id is not None:
+                        await batches.cancel(Caller(asked.project, Role.EDITOR), id)
 
     async def _hear(self, endpoint: WebhookEndpoint, event: Event) -> int:
         """Takes its time, and takes an event sooner or later."""
@@ -233,6 +338,7 @@ class _Simulation:
         disk, offload = self.disk, InlineOffload(self.random, 0.5)
 
         async def examine(growing: Growing, plan_path: str, terms: Terms, on_progress: OnProgress) -> Verdict:
+            self._reach("examination")
             whole = asyncio.Event()
             growing.follow(lambda: whole.set() if growing.whole else None)
             await whole.wait()
@@ -241,27 +347,29 @@ class _Simulation:
                 lambda: validate(disk, growing.path, plan_path, dialect, dedupe=True, on_progress=on_progress)
             )
 
-        steps, terms_of = InlineOffload(self.random, 0.002), partial(terms_of_url, models=models, several_models=False)
+        steps, terms_of = InlineOffload(self.random, 0.002), partial(terms_of_url, models=models, several_models=True)
         return Examinations(disk, steps, "/data/examined", examine, terms_of, blobs.path, 1)
 
     def _parts(
         self, store: sqlite.SqliteStore, blobs: local.LocalBlobs, ids: Ids, models: Models, examinations: Examinations
     ) -> BatchParts:
         abilities = Abilities(endpoints=frozenset({CHAT}), models=None, slots=3)
-        sharing = Sharing(echo.open(echo.Config(script=_Engine(self.random, self.away))), abilities, self.clock)
-        engines = Engines()
-        engines.add("m", sharing)
-        limits = ModelLimits(enqueued_tokens=self.bounds.model)
-        models.add(Model("m", sharing.front(), abilities, price=PRICE, limits=limits))
+        engines, limits = Engines(), ModelLimits(enqueued_tokens=self.bounds.model)
+        for name in MODELS:
+            away = self.away if name == "m" else (0.0, 0.0)
+            engine = echo.open(echo.Config(script=_Engine(self.random, away, self._reach)))
+            sharing = Sharing(engine, abilities, self.clock)
+            engines.add(name, sharing)
+            models.add(Model(name, sharing.front(), abilities, price=PRICE, limits=limits))
         yard = Yard(
             store=store, blobs=blobs, disk=self.disk, clock=self.clock, ids=ids, random=self.random, models=models,
             engines=engines, quota_of=self._quota_of, folder=RUNS, steps=InlineOffload(self.random, 0.002),
             examined=self._taken(examinations), small_bytes=self.random.choice((0, SMALL_BYTES)),
             underway=Underway(InlineOffload(self.random, 0.002)),
             dispatch=DispatchSettings(request_timeout_seconds=5, retries=50, engine_down_seconds=6),
-            when_full=self.bounds.when_full,
+            when_full=self.bounds.when_full, several_models=True, parking=WatchedParking(self._reach),
         )  # fmt: skip
-        return batch_parts(yard)
+        return watched(batch_parts(yard), self._reach)
 
     def _taken(self, examinations: Examinations) -> Taking:
         async def take(blob: str, terms: Terms, plan_path: str, on_progress: OnProgress) -> Verdict | None:
@@ -357,8 +465,8 @@ class _Simulation:
         """What a project holds is what its unended batches hold, and never more than it may."""
         unended = await store.batches.unended()
         for project in (OURS, THEIRS):
-            held = [batch.enqueued_tokens for batch in unended if batch.project == project]
-            assert min(held, default=0) >= 0 and self.bounds.allow(sum(held))
+            held = [(batch.model, batch.enqueued_tokens) for batch in unended if batch.project == project]
+            assert min((tokens for _, tokens in held), default=0) >= 0 and self.bounds.allow_all(held)
 
     async def _see_ended(self) -> None:
         """Nothing that has ended ever changes."""
@@ -425,14 +533,19 @@ class _Simulation:
             case BatchState.COMPLETED:
                 assert not batch.counts.cancelled + batch.counts.expired
             case BatchState.EXPIRED:
-                assert batch.counts.expired and asked.window == "short"
+                assert batch.counts.expired and (asked.window == "short" or "clock forward" in self._kinds())
             case _:
-                assert batch.state is BatchState.CANCELLED and asked.cancel_at is not None
+                assert batch.state is BatchState.CANCELLED
+                assert asked.cancel_at is not None or "cancel" in self._kinds()
+
+    def _kinds(self) -> set[str]:
+        """What has struck."""
+        return {trouble.kind for trouble in self.struck}
 
     async def _check_spending(self) -> None:
         """Each batch has been charged once, and holds nothing any more."""
         assert self.store is not None
-        bills: Counter[str] = Counter()
+        bills, requests = Counter[str](), Counter[str]()
         for asked, id in [(each, ids.get(each.number)) for each in self.asked for ids in (self.ids, self.retries)]:
             if id is None:
                 continue  # nobody retried it
@@ -440,9 +553,12 @@ class _Simulation:
             assert batch is not None and not batch.enqueued_tokens
             assert batch.cost_nanos in (None, PRICE.cost(batch.usage, batch=True))
             bills[asked.project] += batch.cost_nanos or 0
+            if batch.model is not None:
+                requests[asked.project] += batch.counts.completed + batch.counts.failed
         spent = await self.store.spending.between(0, 1 << 40)
         assert bills == Counter({project: sum(e.nanos for e in spent if e.project == project) for project in bills})
         for project in (OURS, THEIRS):
+            assert requests[project] == sum(each.requests for each in spent if each.project == project)
             assert await self.store.batches.enqueued(project) == 0
 
     async def _lines(self, batch: Batch, id: Any, blobs: local.LocalBlobs) -> list[dict[str, Any]]:
@@ -499,12 +615,14 @@ def _check_lines(wanted: dict[str, Line], batch: Batch, good: list[dict[str, Any
 class _Engine:
     """Answers, refuses, takes its time, or fails for a while: as a line's text says."""
 
-    def __init__(self, random: Random, away: tuple[float, float]) -> None:
+    def __init__(self, random: Random, away: Sequence[float], reached: Reached) -> None:
         self._random = random
-        self._away = away
+        self._away = away  # from when to when
+        self._reached = reached
         self._inside = 0
 
     async def __call__(self, request: Request) -> Reply | None:
+        self._reached("running")
         self._inside += 1
         assert self._inside <= 4, "more at once than the engine has room for"
         try:

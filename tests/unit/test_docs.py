@@ -12,13 +12,22 @@ import pytest
 
 from batchyard.cli import compat_flags, exits
 from batchyard.cli.summary import Summary
+from batchyard.dialects.lines._rules import MOST_LEVELS
 from batchyard.domain import errors
+from batchyard.domain.access import Quota
 from batchyard.domain.errors import BatchyardError
 from batchyard.domain.result import Fault, Outcome
 from batchyard.engines.managed.programs import RECIPES
 from batchyard.pipeline.manifest import Manifest
 from batchyard.pipeline.plan import HEADER, RECORD
+from batchyard.server import multipart, parcel
+from batchyard.server.house import Limits
+from batchyard.server.http.batchyard import events
+from batchyard.server.options import ServeOptions
+from batchyard.service.rules import UploadRules
+from batchyard.service.webhooks import WebhookRules
 from batchyard.telemetry.metrics import Metrics
+from batchyard.transport import outside
 from batchyard.wiring.settings import settings
 from batchyard.wiring.settings.check import check
 from batchyard.wiring.settings.keys import every_key
@@ -256,6 +265,37 @@ def test_the_layers_are_those_that_are_checked() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     missing = [layer for layer in checked if not re.search(rf"^{re.escape(layer)}( +\(contracts\))?$", text, re.M)]
     assert missing == []
+
+
+# Security
+
+
+def test_the_bounds_on_the_security_page_are_those_of_the_code() -> None:
+    limits, quota, uploads = Limits(), Quota(), UploadRules()
+    mib, kib = 1 << 20, 1 << 10
+    bounds = [
+        f"{quota.file_bytes // 10**9} GB (`file_bytes`); {uploads.part_bytes // mib} MiB; {uploads.max_parts:,} |",
+        f"| {quota.files}, {quota.total_bytes / 10**12} TB, {quota.batches}, {quota.requests_per_file:,} per project",
+        f"| {limits.inference_bytes // mib} MiB (`request_bytes`); {limits.call_bytes // mib} MiB |",
+        f"| {limits.json_depth} levels; {MOST_LEVELS} |",
+        f"| {parcel.FIELD_BYTES // kib} KiB each; {multipart.PARTS}; {multipart.HEAD_BYTES // kib} KiB |",
+        f"| {WebhookRules().endpoints} per project; {outside.TIMEOUT_SECONDS:g} s; ",
+        f"| {events.STALLED_SECONDS:g} s |",
+        f"| {ServeOptions(data_folder='').request_timeout_seconds:g} s (`--request-timeout`) |",
+    ]
+    text = (ROOT / "docs/explanation/security.md").read_text(encoding="utf-8")
+    assert [bound for bound in bounds if bound not in text] == []
+
+
+# Tests
+
+
+def test_every_test_that_a_page_names_is_there() -> None:
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    text = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md"))
+    named = set(re.findall(r"`(test_[a-z0-9_]+)`", text))
+    assert len(named) > 30
+    assert {name for name in named if f"def {name}(" not in source} == set()
 
 
 # Links

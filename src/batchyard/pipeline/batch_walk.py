@@ -371,7 +371,7 @@ class _BatchWalk:
             outage = await asking.all(asked)
             watching.cancel()
         await run.journal.flush()
-        if outage is not None:
+        if outage is not None and self._leash.outcome is None:  # else nobody needs the engine any more
             raise outage
 
     @asynccontextmanager

@@ -79,6 +79,7 @@ class Calendar:
         self._parking.on_news = self._hear_news
         self._parked: set[BatchId] = set()
         self._news = False
+        self._waits_for_engines = False
 
     @property
     def waiting(self) -> list[Batch]:
@@ -105,6 +106,14 @@ class Calendar:
         for turn in self._turns.values():
             if not turn.ready:
                 self._make_ready(turn)
+        self._stir.set()
+
+    def wait_for_engines(self) -> None:
+        """Until one has come let only those walk that ask nothing of it: cancels and deadlines wait for nobody."""
+        self._waits_for_engines = True
+
+    def engines_have_come(self) -> None:
+        self._waits_for_engines = False
         self._stir.set()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -157,6 +166,8 @@ class Calendar:
 
     def _next(self) -> _Turn | None:
         walking, most = len(self._walking), self._settings.at_once
+        if self._waits_for_engines:
+            return self._ending.first(self._inflight) if walking < most else None
         if walking < most:
             return self._ready.first(self._inflight)
         if walking >= 2 * most:
@@ -217,8 +228,8 @@ class Calendar:
         self._make_ready(turn)
 
     def _look_again(self, turn: _Turn) -> None:
-        """A batch was cancelled, or its deadline passes: then it needs no room, nor an engine."""
-        if turn.parked and self._only_ends(turn.batch):
+        """A batch was cancelled, or its deadline passes: then it needs no room, nor an engine, and need not wait."""
+        if self._only_ends(turn.batch) and not turn.ready:
             self._unpark(turn)
         self._end_only(turn)
 

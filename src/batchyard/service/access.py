@@ -111,9 +111,8 @@ class Access:
 
     async def first_admin_key(self) -> tuple[Key, str] | None:
         """The home project and its first key, with its secret; None where there are keys already."""
-        project = Project(id=HOME, name="home", created_at=self._now())
         key, secret = self._new_key(HOME, "first", Role.ADMIN, None)
-        return (key, secret) if await self._store.keys.found(project, key) else None
+        return (key, secret) if await self._store.keys.found(self._home(), key) else None
 
     async def create_project(self, caller: Caller, name: str) -> Project:
         """A new, empty tenant. Raises Conflict where the name is taken."""
@@ -132,12 +131,13 @@ class Access:
     async def create_key(
         self, caller: Caller, name: str, role: Role, *, project: ProjectId | None = None, expires_at: int | None = None
     ) -> tuple[Key, str]:
-        """A new key and its secret, which is never shown again."""
+        """A new key and its secret, which is never shown again. The operator's first key brings the home project."""
         project = await self._project(caller, project)
         if expires_at is not None and expires_at <= self._now():
             raise Invalid("A key must expire in the future.", param="expires_at", reason="invalid_value")
         key, secret = self._new_key(project, _checked(name), role, expires_at)
-        await self._store.keys.add(key)
+        if caller != OPERATOR or project != HOME or not await self._store.keys.found(self._home(), key):
+            await self._store.keys.add(key)
         return key, secret
 
     async def list_keys(self, caller: Caller, *, project: ProjectId | None = None) -> Sequence[Key]:
@@ -169,6 +169,9 @@ class Access:
         if not rotated:
             raise Conflict("This key is revoked.", remedy="Create a new one.")
         return new, secret
+
+    def _home(self) -> Project:
+        return Project(id=HOME, name="home", created_at=self._now())
 
     def _new_key(self, project: ProjectId, name: str, role: Role, expires_at: int | None) -> tuple[Key, str]:
         secret = self._ids.secret()

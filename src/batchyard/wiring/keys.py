@@ -19,13 +19,14 @@ FACTS = "facts.db"
 async def open_access(folder: str) -> AsyncGenerator[Access]:
     """Who may ask, by the facts in a data folder. Takes no lock: the database keeps its processes apart.
 
-    Raises NotFound where no server has ever kept anything.
+    An empty folder is a server's before its first start. Raises NotFound where there is neither.
     """
     path = f"{folder}/{FACTS}"
-    if not Path(path).is_file():  # noqa: ASYNC240 - nothing else runs yet
+    if not Path(path).is_file() and not _is_empty(folder):  # noqa: ASYNC240 - nothing else runs yet
         raise NotFound(
             f"There is no server's data in {folder}.",
-            remedy="Name its folder with --data-dir; the first start of batchyard serve makes it, and the first key.",
+            remedy="Name its folder with --data-dir; the first start of batchyard serve makes it, and the first key. "
+            "To make a key before that, make an empty folder first.",
         )
     steps = ThreadOffload("facts")
     try:
@@ -36,3 +37,7 @@ async def open_access(folder: str) -> AsyncGenerator[Access]:
             await store.close()
     finally:
         steps.close()
+
+
+def _is_empty(folder: str) -> bool:
+    return Path(folder).is_dir() and not any(Path(folder).iterdir())

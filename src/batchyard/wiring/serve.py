@@ -213,14 +213,18 @@ async def _take_work(served: Served, house: House) -> None:
 
 
 async def _walk_batches(served: Served, calendar: Calendar, stop: asyncio.Event) -> None:
-    """Walk batches from the moment that one of the engines has started, until every walk has left after a stop."""
+    """Walk batches until every walk has left after a stop: from the moment that one of the engines has started, but
+    those that only end at once."""
+    calendar.wait_for_engines()
     async with asyncio.TaskGroup() as group:
-        waits = [group.create_task(event.wait()) for event in (served.began, stop)]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
-    if served.began.is_set():
+        waiting = group.create_task(_say_when_begun(served, calendar))
         await calendar.run(stop)
+        waiting.cancel()
+
+
+async def _say_when_begun(served: Served, calendar: Calendar) -> None:
+    await served.began.wait()
+    calendar.engines_have_come()
 
 
 async def _keep_swept(sweep: Sweep) -> None:

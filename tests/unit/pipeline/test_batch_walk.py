@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from batchyard.domain.access import Quota
-from batchyard.domain.batch import Batch, BatchState
+from batchyard.domain.batch import Batch, BatchId, BatchState, Counts
 from batchyard.domain.errors import Unavailable
 from batchyard.domain.request import Request
-from batchyard.domain.result import Answer, Reply
+from batchyard.domain.result import Answer, Reply, Usage
 from batchyard.engine import Abilities
 from batchyard.engines import echo
 from batchyard.pipeline.batch_walk import BatchParts, tidy, walk_batch
@@ -213,6 +213,39 @@ async def test_a_cancel_during_the_last_writing_wins_and_delivers_all() -> None:
         assert batch.output_file_id is not None and batch.error_file_id is None
         files = await walker.house.store.files.list(OURS, Cursor(10), batch.created_at)
         assert files is not None and [file.id for file in files.rows] == [batch.output_file_id]
+
+
+async def test_an_outage_keeps_no_batch_from_its_end_once_its_deadline_has_passed() -> None:
+    async with a_walker() as walker:
+        leash = Leash(1)
+
+        def gone(_: str) -> Sharing:
+            leash.expire()
+            raise Unavailable("The engine is away.")
+
+        walker.parts = msgspec.structs.replace(walker.parts, engine_of=gone)
+        batch = await walker.walk(await walker.batch(lines("a", "b")), leash)
+    assert batch.state is BatchState.EXPIRED and batch.counts == Counts(2, expired=2)
+
+
+async def test_an_end_never_stands_without_its_counts() -> None:
+    """They are counted and ended at once, and only the counting fails: a database may be free again a moment later."""
+    async with a_walker() as walker:
+        made = await walker.batch(lines("a", "b", "c"))
+
+        class Failing(_WithInput):
+            async def count(self, id: BatchId, counts: Counts, usage: Usage) -> bool:
+                if not counts.completed:
+                    return bool(await walker.house.store.batches.count(id, counts, usage))
+                for _ in range(100):
+                    await asyncio.sleep(0)
+                raise Unavailable("The database is locked.")
+
+        store: Any = Failing(walker.house.store, made.input_blob)
+        with pytest.raises(Unavailable):
+            await walk_batch(made, msgspec.structs.replace(walker.parts, store=store), TurnsOffload(), Leash(1))
+        batch = await walker.walk(made)
+        assert batch.state is BatchState.COMPLETED and batch.counts == Counts(3, 3) and batch.usage == Usage(3, 3)
 
 
 async def test_tokens_of_a_repeated_request_count_once_for_each_line() -> None:

@@ -155,6 +155,41 @@ async def test_a_cancel_reaches_a_walk_and_one_that_waits_has_room_to_end() -> N
         await stopped(house)
 
 
+async def test_before_an_engine_has_come_only_what_needs_none_walks() -> None:
+    house = await a_house()
+    house.calendar.wait_for_engines()
+    waiting, cancelled = await house.add(), await house.add()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(house.calendar.run(house.stop))
+        await turns()
+        assert not house.walks.begun
+        await house.cancel(cancelled)
+        await turns()
+        assert list(house.walks.now) == [cancelled.id]
+        house.calendar.engines_have_come()
+        await turns()
+        assert set(house.walks.now) == {cancelled.id, waiting.id}
+        for batch in (waiting, cancelled):
+            house.walks.end(batch)
+        await stopped(house)
+
+
+async def test_a_batch_that_was_put_off_ends_at_once_when_it_is_cancelled() -> None:
+    house = await a_house(pause_seconds=1000, longest_pause_seconds=1000)
+    batch = await house.add()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(house.calendar.run(house.stop))
+        await turns()
+        house.walks.end(batch, Unavailable("The engine is away."))
+        await turns()
+        assert not house.walks.now
+        await house.cancel(batch)
+        await turns()
+        assert [each.state for each in house.walks.begun] == [BatchState.VALIDATING, BatchState.CANCELLING]
+        house.walks.end(batch)
+        await stopped(house)
+
+
 def test_a_walk_that_fails_is_tried_again_with_growing_pauses(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
 

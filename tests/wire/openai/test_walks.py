@@ -129,6 +129,18 @@ async def test_a_batch_is_answered_line_by_line() -> None:
         assert await client.batches.retrieve(made.id) == batch
 
 
+async def test_a_line_separator_in_an_answer_splits_no_line_of_the_clients() -> None:
+    """The client's `iter_lines` splits at U+2028 and its like, too."""
+    texts = [f"one\u2028two\u2029three\x85four {n}" for n in range(3)]
+    async with live(walks=WALKS) as server, server.client() as client:
+        lines = [a_line(f"l{n}", text) for n, text in enumerate(texts)]
+        batch = await ended(client, (await create(client, jsonl(*lines))).id)
+        assert batch.output_file_id is not None
+        async with client.files.with_streaming_response.content(batch.output_file_id) as answer:
+            told = [json.loads(line) async for line in answer.iter_lines()]
+    assert [line["response"]["body"]["choices"][0]["message"]["content"] for line in told] == texts
+
+
 async def test_lines_that_fail_stand_in_the_error_file_only() -> None:
     lines = [a_line(f"l{n}", "bad" if n % 3 == 0 else "good") for n in range(10)]
     async with live(walks=WALKS, script=Gate()) as server, server.client() as client:

@@ -155,7 +155,7 @@ def _move(
         return False
     if batch.state.terminal:
         batch = msgspec.structs.replace(batch, enqueued_tokens=0)
-        _charge(t, batch, _convert(stored))
+        _charge(t, batch)
     else:
         require_token_room(t, batch, stored["enqueued_tokens"], room)
     for file in files:
@@ -165,9 +165,9 @@ def _move(
     return True
 
 
-def _charge(t: Transaction, batch: Batch, stored: Batch) -> None:
+def _charge(t: Transaction, batch: Batch) -> None:
     """Add what a batch that ends has used to its project's spending; one that never ran has used nothing."""
-    requests = stored.counts.completed + stored.counts.failed
+    requests = batch.counts.completed + batch.counts.failed
     if batch.model is None or not requests:
         return
     spent = Spent(
@@ -177,7 +177,7 @@ def _charge(t: Transaction, batch: Batch, stored: Batch) -> None:
         batch=True,
         currency=batch.currency,
         requests=requests,
-        usage=stored.usage,
+        usage=batch.usage,
         nanos=batch.cost_nanos or 0,
     )
     add_spent(t, spent)
