@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, BaseModel, OpenAI
+from starlette.applications import Starlette
 
 from batchyard.blobs import local
 from batchyard.clock import Clock, SystemClock
@@ -79,6 +80,7 @@ class Options:
 class Live:
     """A running server, and clients of it that hold its first key, an administrator's."""
 
+    app: Starlette
     house: House
     rooms: Rooms
     store: sqlite.SqliteStore
@@ -173,9 +175,10 @@ async def live(**options: Any) -> AsyncGenerator[Live]:
         first = await house.access.first_admin_key()
         assert first is not None
         sock = bind("127.0.0.1", 0)
-        server = Live(house, rooms, store, rooms.parking, folder, sock.getsockname()[1], first[1])
+        app = build_app(house)
+        server = Live(app, house, rooms, store, rooms.parking, folder, sock.getsockname()[1], first[1])
         group = await stack.enter_async_context(asyncio.TaskGroup())
-        group.create_task(serve(build_app(house), sock, server.stop, grace_seconds=made.grace_seconds))
+        group.create_task(serve(app, sock, server.stop, grace_seconds=made.grace_seconds))
         duties = group.create_task(run_duties(rooms))
         if made.walks is not None:
             group.create_task(rooms.calendar.run(server.stop))

@@ -86,7 +86,11 @@ class EchoEngine:
 
 
 def _echo(request: Request) -> Answer:
-    body = cast("dict[str, Any]", msgspec.json.decode(request.body))
+    try:
+        body = cast("dict[str, Any]", msgspec.json.decode(request.body))
+    except msgspec.DecodeError as error:  # people's requests come unread, with numbers beyond any
+        refused = {"message": f"The body cannot be read: {error}.", "type": "invalid_request_error", "param": None}
+        return Answer(400, msgspec.json.encode({"error": {**refused, "code": None}}))
     match request.endpoint:
         case "/v1/chat/completions":
             text = _last_text(body.get("messages"))
@@ -114,7 +118,7 @@ def _echo(request: Request) -> Answer:
 async def _tell(request: Request, say: Say) -> Reply:
     """Tell an echo word by word, as a model would."""
     whole = _echo(request)
-    if request.endpoint not in (CHAT, COMPLETIONS):
+    if not whole.ok or request.endpoint not in (CHAT, COMPLETIONS):
         return whole
     answer = cast("dict[str, Any]", msgspec.json.decode(whole.body))
     choice, usage = cast("dict[str, Any]", answer.pop("choices")[0]), answer.pop("usage")

@@ -1,15 +1,17 @@
 """All doors, put together."""
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from batchyard.domain.errors import BatchyardError
 from batchyard.server.house import House
-from batchyard.server.http import health
+from batchyard.server.http import health, openapi
 from batchyard.server.http.batchyard import events, results
 from batchyard.server.http.openai import batches, costs, files, inference, models, uploads, webhooks
 from batchyard.server.middleware import Threshold
+from batchyard.server.openapi.document import document
 from batchyard.server.replies import refuse_error, refuse_route
 
 
@@ -18,6 +20,7 @@ def build_app(house: House) -> Starlette:
     app = Starlette(
         routes=[
             *health.ROUTES,
+            *openapi.ROUTES,
             *files.ROUTES,
             *batches.ROUTES,
             *results.ROUTES,
@@ -33,4 +36,5 @@ def build_app(house: House) -> Starlette:
     )
     app.router.redirect_slashes = False
     app.state.house = house
+    app.state.document = msgspec.json.encode(document(app.routes))
     return app

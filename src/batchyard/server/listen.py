@@ -9,6 +9,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from batchyard.domain.errors import Unavailable
+from batchyard.server.connection import Connection
 
 BACKLOG = 2048
 LAST_WORDS_SECONDS = 2.0
@@ -35,7 +36,7 @@ async def serve(app: ASGIApp, sock: socket.socket, stop: asyncio.Event, *, grace
     """Answer calls until `stop` is set; then take no new ones, and give those under way `grace_seconds`."""
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -13,6 +13,18 @@ from batchyard.domain.errors import Invalid
 _KEPT_BYTES = 1 << 20
 """A longer first line is only looked at from its beginning."""
 
+_OTHERS = (
+    (b"\x1f\x8b", "gzip"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"PK\x03\x04", "zip"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ", "xz"),
+    (b"%PDF", "PDF"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
+"""How files begin that are often taken for others, and what they are."""
+
 
 class FirstLine:
     """Keeps the beginning of a file, up to the end of its first line that is not blank."""
@@ -45,14 +57,14 @@ class FirstLine:
             raise _refused("The file is empty.")
         if len(line) > _KEPT_BYTES:
             if not line.startswith(b"{"):
-                raise _refused("The first line is not a JSON object.")
+                raise _refused(f"The first line is not a JSON object{_looks(line)}.")
             return
         try:
             msgspec.json.decode(line)
         except (msgspec.ValidationError, RecursionError):
             return  # JSON, with a number or a depth beyond us: whoever checks the lines will say more
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise _refused("The first line is not valid JSON.") from error
+            raise _refused(f"The first line is not valid JSON{_looks(line)}.") from error
 
     def _drop_blank(self) -> None:
         if not self._begun:
@@ -69,6 +81,10 @@ def require_jsonl_name(filename: str) -> None:
     """Raise Invalid where a batch input is not named like one."""
     if not filename.endswith(".jsonl"):
         raise _refused("The name of a batch input must end in .jsonl.")
+
+
+def _looks(line: bytes) -> str:
+    return next((f"; this looks like {kind}" for start, kind in _OTHERS if line.startswith(start)), "")
 
 
 def _refused(why: str) -> Invalid:
