@@ -16,6 +16,8 @@ class LineDialect(Protocol):
     name: str
     unique_ids: bool
     """Whether a second use of a custom_id is an error on this wire."""
+    needs_lines: bool
+    """Whether a result cannot be told without its input line."""
 
     def read(self, number: int, line: bytes) -> Line | LineError | Result:
         """Check one line (without its newline) and describe it for the plan.
@@ -37,6 +39,9 @@ class LineDialect(Protocol):
         """The error line of a line that cannot run."""
         ...
 
-    def write(self, result: Result) -> bytes:
-        """The output line of a result: one JSON object in ASCII, ended by a newline."""
+    def write(self, result: Result, line: bytes = b"") -> bytes:
+        """The output line of a result: one JSON object in ASCII, ended by a newline.
+
+        `line` is the input line, where the dialect needs it.
+        """
         ...

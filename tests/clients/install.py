@@ -1,4 +1,4 @@
-"""Install the other official clients that the tests run: older majors of the Python client, and the JavaScript one.
+"""Install the other official clients that the tests run: older majors of the Python clients, and the JavaScript one.
 
 Usage: python -m tests.clients.install [FOLDER]    (default: `clients` in the environment of this interpreter)
 

@@ -1,4 +1,4 @@
-"""Older majors of the official Python client, and the JavaScript one, run the documented flow unchanged.
+"""Older majors of the official Python clients, and the JavaScript one of OpenAI, run the documented flows unchanged.
 
 Each runs as a program of its own against a live server; `install.py` brings them.
 """
@@ -19,6 +19,7 @@ from tests.clients.install import FOLDER, HERE
 from tests.support.serving import MODEL, Live, live
 
 OLDER = sorted(pins.stem for pins in HERE.glob("openai-*.txt"))
+OLDER_GEMINI = sorted(pins.stem for pins in HERE.glob("genai-*.txt"))
 
 
 @pytest.fixture
@@ -39,6 +40,19 @@ async def test_an_older_major_of_the_client_runs_the_documented_flow(server: Liv
     assert told["refusals"] == ["404 True"] * 3
     assert told["parts"] == 8
     assert told["async"] == {"status": "completed", "streamed": True}
+
+
+@pytest.mark.parametrize("name", OLDER_GEMINI)
+async def test_an_older_major_of_the_gemini_client_makes_the_interactive_calls(server: Live, name: str) -> None:
+    told = await run([sys.executable, str(HERE / "genai_flow.py"), server.url, server.secret, MODEL], FOLDER / name)
+    said = "one two three"
+    assert told["version"].split(".")[0] == name.removeprefix("genai-")
+    assert told["sync"] == {
+        "text": said, "finish": "STOP", "tokens": 6, "streamed": said, "pieces": 4, "counted": 4,
+        "vectors": [[1.0], [3.0]], "models": [f"models/{MODEL}"], "model": f"models/{MODEL}",
+        "refusal": [404, "NOT_FOUND"],
+    }  # fmt: skip
+    assert told["async"] == {"text": said, "streamed": said}
 
 
 async def test_the_javascript_client_runs_the_documented_flow(server: Live) -> None:

@@ -30,10 +30,33 @@ replies: st.SearchStrategy[Reply] = st.one_of(
 )
 
 
+class A:
+    """A dialect, with lines of its own: a good one of an embedding, and one that cannot run."""
+
+    def __init__(self, name: str, default_model: str | None = "own") -> None:
+        module = import_module(f"batchyard.dialects.lines.{name}")
+        own = {"embeddings": True} if name == "gemini" else {"endpoints": ENDPOINTS}
+        self.open: LineDialect = module.open(module.Config(run_id="run", default_model=default_model, **own))
+        self.good, self.bad, self.asked = LINES.get(name, OPENAI_LINES)
+
+
+OPENAI_LINES = (
+    an_embedding("a", "cold", dimensions=3),
+    a_line("a", messages=5),
+    {"model": "m", "input": "cold", "dimensions": 3},
+)
+LINES: dict[str, tuple[bytes, bytes, dict[str, object]]] = {
+    "gemini": (
+        b'{"key":"a","request":{"model":"models/m","content":{"parts":[{"text":"cold"}]}}}',
+        b'{"key":"a","request":{"content":{"parts":5}}}',
+        {"model": "m", "input": "cold", "encoding_format": "float"},
+    )
+}
+
+
 @pytest.fixture(params=NAMES)
-def dialect(request: pytest.FixtureRequest) -> LineDialect:
-    module = import_module(f"batchyard.dialects.lines.{request.param}")
-    return module.open(module.Config(run_id="run", endpoints=ENDPOINTS, default_model="own"))
+def a(request: pytest.FixtureRequest) -> A:
+    return A(request.param)
 
 
 def test_there_are_dialects() -> None:
@@ -42,44 +65,44 @@ def test_there_are_dialects() -> None:
 
 def test_a_dialect_is_known_by_its_files_name() -> None:
     for name in NAMES:
-        module = import_module(f"batchyard.dialects.lines.{name}")
-        assert module.open(module.Config(run_id="r", endpoints=ENDPOINTS)).name == name
+        assert A(name).open.name == name
 
 
-def test_a_line_that_was_read_can_be_asked(dialect: LineDialect) -> None:
-    line = an_embedding("a", "cold", dimensions=3)
+def test_a_line_that_was_read_can_be_asked(a: A) -> None:
+    dialect, line = a.open, a.good
     found = dialect.read(1, line)
     assert isinstance(found, Line)
     request = dialect.request(7, line)
     assert (request.line, request.custom_id, request.endpoint, request.model) == (7, "a", found.endpoint, found.model)
-    assert json.loads(request.body) == {"model": "m", "input": "cold", "dimensions": 3}
+    assert json.loads(request.body) == a.asked
     assert dialect.custom_id(line) == "a"
 
 
-def test_an_unreadable_line_has_no_id(dialect: LineDialect) -> None:
+def test_an_unreadable_line_has_no_id(a: A) -> None:
     for line in (b"", b"{", b"[]", b"\xff", b'{"custom_id":5}', b"[" * 10**5):
-        assert dialect.custom_id(line) is None
+        assert a.open.custom_id(line) is None
 
 
-def test_an_error_becomes_a_result_of_its_line(dialect: LineDialect) -> None:
-    found = dialect.read(5, a_line("a", messages=5))
+def test_an_error_becomes_a_result_of_its_line(a: A) -> None:
+    found = a.open.read(5, a.bad)
     assert isinstance(found, LineError)
-    result = dialect.error(found)
+    result = a.open.error(found)
     assert (result.custom_id, result.outcome) == ("a", Outcome.ERRORED)
-    written = json.loads(dialect.write(result))
-    assert written["custom_id"] == "a" and written["error"]
+    written = json.loads(a.open.write(result, a.bad))
+    assert "a" in (written.get("custom_id"), written.get("key")) and written["error"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 @given(reply=replies, place=st.integers(0, 2**31), custom_id=st.none() | texts)
 def test_any_result_becomes_one_line_of_ascii(name: str, reply: Reply, place: int, custom_id: str | None) -> None:
-    module = import_module(f"batchyard.dialects.lines.{name}")
-    written = module.open(module.Config(run_id="run", endpoints=ENDPOINTS)).write(
-        Result(place, custom_id, Outcome.SUCCEEDED, reply)
-    )
+    a = A(name, default_model=None)
+    written = a.open.write(Result(place, custom_id, Outcome.SUCCEEDED, reply), a.good)
 
     assert written.isascii() and written.index(b"\n") == len(written) - 1
     line = json.loads(written)
+    if a.open.needs_lines:
+        assert line["key"] == "a" and ("error" in line) != ("response" in line)
+        return
     assert list(line) == ["id", "custom_id", "response", "error"]
     assert line["custom_id"] == custom_id
     if isinstance(reply, Answer) and reply.ok and _is_json(reply.body):

@@ -52,11 +52,12 @@ TERMINAL = frozenset(state for state in BatchState if state.terminal)
 
 
 class Form(StrEnum):
-    """Whose habits a batch follows, where the vendors differ."""
+    """Whose habits a call or a batch follows, where the vendors differ."""
 
     OPENAI = "openai"
     AZURE = "azure"
     NEBIUS = "nebius"
+    GEMINI = "gemini"
 
 
 class Counts(Struct, frozen=True):

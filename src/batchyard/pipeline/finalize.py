@@ -94,7 +94,7 @@ def finalize(
         with ExitStack() as files:
             bad = files.enter_context(_ResultFile(disk, errors)) if errors is not None else None
             good = files.enter_context(_ResultFile(disk, output))
-            counts, usage = _write_all(results, dialect, good, bad or good, on_progress)
+            counts, usage = _write_all(results, _teller(plan, reader, dialect), good, bad or good, on_progress)
             _publish(disk, [file for file in (bad, good) if file], durable=durable)
     except OSError as error:
         raise Unavailable(
@@ -115,13 +115,13 @@ def finalize(
 
 def _write_all(
     results: Iterator[Result],
-    dialect: LineDialect,
+    write: Callable[[Result], bytes],
     good: "_ResultFile",
     bad: "_ResultFile",
     on_progress: Callable[[int], None],
 ) -> tuple[list[int], Usage]:
     """How many lines there are of each outcome, and the tokens of those that succeeded."""
-    write, lines, counts, tokens = dialect.write, 0, [0] * len(Outcome), _Tokens()
+    lines, counts, tokens = 0, [0] * len(Outcome), _Tokens()
     for lines, result in enumerate(results, 1):
         counts[result.outcome] += 1
         if result.outcome is Outcome.SUCCEEDED:
@@ -133,6 +133,13 @@ def _write_all(
             on_progress(lines)
     on_progress(lines)
     return counts, tokens.usage
+
+
+def _teller(plan: Plan[E], reader: Reader[E], dialect: LineDialect) -> Callable[[Result], bytes]:
+    """How results are told: from themselves alone, or with the lines that asked for them."""
+    if not dialect.needs_lines:
+        return dialect.write
+    return lambda result: dialect.write(result, reader.line(plan.entry(result.line)))
 
 
 class _Tokens:

@@ -1,13 +1,24 @@
-"""Which secret a call carries: `Authorization: Bearer` or `api-key`, either on every path."""
+"""Which secret a call carries: `Authorization: Bearer` or `api-key`, either on every path.
+
+On Gemini's also `x-goog-api-key`, or `key` in the query, which its shell samples write.
+"""
+
+from urllib.parse import unquote_plus
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from batchyard.domain.access import Caller
+from batchyard.domain.batch import Form
 from batchyard.domain.errors import Forbidden
 from batchyard.server.house import house_of
 from batchyard.server.options import is_loopback
+from batchyard.server.visit import visit_of
 from batchyard.telemetry import logs
+
+_GEMINI_KEY = "x-goog-api-key"
+_QUERY_KEY = b"key="
+_GEMINI_NAMES = (_GEMINI_KEY, "x-goog-api-client")
 
 
 async def caller_of(request: Request) -> Caller:
@@ -15,7 +26,7 @@ async def caller_of(request: Request) -> Caller:
     access = house_of(request).access
     if not access.keys:
         _require_program(request)
-    caller = await access.authenticate(secret_of(request.headers))
+    caller = await access.authenticate(_secret(request))
     logs.note(project=caller.project, key_id=caller.key_id)
     return caller
 
@@ -27,6 +38,29 @@ def _require_program(request: Request) -> None:
             "This server needs no keys, so it answers to programs on this machine only, not to web pages.",
             remedy="Call it as http://127.0.0.1 or http://localhost, or let it need keys.",
         )
+
+
+def speaks_gemini(headers: Headers, query: bytes) -> bool:
+    """Whether a caller is one of Gemini's: it names itself so, or bears its key as they do and in no other way."""
+    if any(name in headers for name in _GEMINI_NAMES):
+        return True
+    return secret_of(headers) is None and key_in(query)[0] is not None
+
+
+def key_in(query: bytes) -> tuple[str | None, bytes]:
+    """The key in a query, and the query without it."""
+    if _QUERY_KEY not in query:
+        return None, query
+    fields = query.split(b"&")
+    keys = [each.removeprefix(_QUERY_KEY) for each in fields if each.startswith(_QUERY_KEY)]
+    rest = b"&".join(each for each in fields if not each.startswith(_QUERY_KEY))
+    return (unquote_plus(keys[-1].decode("latin-1")).strip() or None) if keys else None, rest
+
+
+def _secret(request: Request) -> str | None:
+    if visit_of(request).form is not Form.GEMINI:
+        return secret_of(request.headers)
+    return request.headers.get(_GEMINI_KEY, "").strip() or visit_of(request).key or secret_of(request.headers)
 
 
 def secret_of(headers: Headers) -> str | None:

@@ -5,10 +5,14 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
+from batchyard.dialects.gemini.unfit import Unfit
 from batchyard.domain.errors import BatchyardError
 from batchyard.server.house import House
 from batchyard.server.http import health, openapi
 from batchyard.server.http.batchyard import events, results
+from batchyard.server.http.gemini import absent
+from batchyard.server.http.gemini import inference as gemini_inference
+from batchyard.server.http.gemini import models as gemini_models
 from batchyard.server.http.openai import batches, costs, files, inference, models, uploads, webhooks
 from batchyard.server.middleware import Threshold
 from batchyard.server.openapi.document import document
@@ -30,9 +34,12 @@ def build_app(house: House) -> Starlette:
             *models.ROUTES,
             *inference.ROUTES,
             *costs.ROUTES,
+            *gemini_inference.ROUTES,
+            *absent.ROUTES,
+            *gemini_models.ROUTES,
         ],
         middleware=[Middleware(Threshold, house=house)],
-        exception_handlers={BatchyardError: refuse_error, HTTPException: refuse_route},
+        exception_handlers={BatchyardError: refuse_error, Unfit: refuse_error, HTTPException: refuse_route},
     )
     app.router.redirect_slashes = False
     app.state.house = house

@@ -7,8 +7,9 @@ from msgspec import Struct
 from starlette.requests import Request
 
 from batchyard.clock import Clock
+from batchyard.domain.errors import Invalid, Unavailable
 from batchyard.server.interactive import Interactive
-from batchyard.server.models import Models
+from batchyard.server.models import Model, Models
 from batchyard.server.tolls import Tolls
 from batchyard.service.access import Access
 from batchyard.service.batches import Batches
@@ -55,6 +56,19 @@ class House:
     def new_id(self, prefix: str) -> str:
         """A fresh id: the prefix and 32 hexadecimal digits."""
         return f"{prefix}{self.ids.getrandbits(128):032x}"
+
+    def model_for(self, name: str, endpoint: str) -> Model:
+        """The model of a name that answers an endpoint now. Raises Unavailable, NotFound, and Invalid for another's."""
+        if self.ready is not None:
+            raise Unavailable(f"The server takes no work now: {self.ready}.", remedy="Try again in a moment.")
+        model = self.models.find(name)
+        if endpoint not in model.abilities.endpoints:
+            served = ", ".join(sorted(model.abilities.endpoints))
+            raise Invalid(
+                f"The model '{name}' does not serve {endpoint}.", reason="unsupported", param="model",
+                remedy=f"It serves: {served}.",
+            )  # fmt: skip
+        return model
 
 
 def house_of(request: Request) -> House:

@@ -11,11 +11,12 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from batchyard.clock import Clock
-from batchyard.dialects.openai.errors import refusal
+from batchyard.domain.batch import Form
+from batchyard.server.access import key_in, speaks_gemini
 from batchyard.server.gone import Gone
 from batchyard.server.house import House
 from batchyard.server.paths import address
-from batchyard.server.replies import refuse
+from batchyard.server.replies import refused
 from batchyard.server.visit import Visit, begin
 from batchyard.telemetry import logs, traces
 
@@ -41,9 +42,12 @@ class Threshold:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        visit = Visit(self._house.new_id("req_"), address(scope["path"]), scope["path"])
-        begin(scope, visit)
         headers = Headers(scope=scope)
+        where = address(scope["path"], gemini=speaks_gemini(headers, scope["query_string"]))
+        visit = Visit(self._house.new_id("req_"), where, scope["path"])
+        if where.form is Form.GEMINI:
+            visit.key, scope["query_string"] = key_in(scope["query_string"])
+        begin(scope, visit)
         passage = _Passage(visit, headers, receive, send, self._house.clock)
         with logs.about(request_id=visit.id, **_named_by_caller(headers)), traces.call(scope["method"], headers) as say:
             try:
@@ -60,7 +64,7 @@ class Threshold:
             _log.exception("call_failed", extra={"path": passage.visit.path})
             if passage.status:
                 raise
-            await refuse(refusal(error, passage.visit.form))(scope, passage.receive, passage.send)
+            await refused(error, passage.visit)(scope, passage.receive, passage.send)
 
     def _count(self, scope: Scope, passage: "_Passage", say: traces.Note) -> None:
         route = getattr(scope.get("route"), "path", "unknown")

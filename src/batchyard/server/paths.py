@@ -6,7 +6,15 @@
 /openai/v1/files                 Azure, v1
 /openai/deployments/NAME/chat/completions, /openai/v1/deployments/NAME/...    Azure, one model's calls
 /nebius/v1/files                 OpenAI, with results as Nebius writes them
+/v1beta/models, /v1alpha/models  Gemini; /v1/models as well, where the caller is one of Gemini's
+/v1/models/NAME:generateContent  Gemini, whoever calls: no other wire has such calls
+/gemini/v1/models                Gemini, for callers who want to leave no doubt
+/upload/v1beta/files             Gemini
+
+Gemini's calls are all below /gemini within: `/models` is there on both wires, and its answers differ.
 """
+
+import re
 
 from msgspec import Struct
 
@@ -14,6 +22,25 @@ from batchyard.domain.batch import Form
 
 MODEL_CALLS = ("/chat/completions", "/completions", "/embeddings", "/responses", "/score", "/rerank")
 """The calls that a model answers, below their prefix."""
+
+GEMINI = "/gemini"
+"""The prefix of Gemini's calls, to callers and to our routes."""
+
+_GEMINI_VERSIONS = ("/v1", "/v1beta", "/v1alpha")
+_UPLOAD = "/upload"
+_TUNED = "/tunedModels/"
+GEMINI_CALLS = (
+    "generateContent",
+    "streamGenerateContent",
+    "embedContent",
+    "batchEmbedContents",
+    "countTokens",
+    "batchGenerateContent",
+    "asyncBatchEmbedContent",
+)
+"""What may stand behind a model's name and a colon. Other words there are the name's own (`llama:8b`)."""
+
+_METHOD = re.compile(rf"/(?:models|tunedModels)/.+:(?:{'|'.join(GEMINI_CALLS)})", re.DOTALL)
 
 _AZURE = "/openai"
 _NEBIUS = "/nebius"
@@ -29,9 +56,12 @@ class Address(Struct, frozen=True):
     model: str | None = None
 
 
-def address(path: str) -> Address:
-    """Take the prefix off a decoded path."""
+def address(path: str, *, gemini: bool = False) -> Address:
+    """Take the prefix off a decoded path. `gemini` says that the caller is one of Gemini's clients."""
     path = path.rstrip("/")
+    asked = _of_gemini(path, gemini)
+    if asked is not None:
+        return Address(GEMINI + _one_name(asked), Form.GEMINI)
     nebius = _cut(path, _NEBIUS)
     if nebius is not None:
         return Address(_without_version(nebius) or "/", Form.NEBIUS)
@@ -42,6 +72,26 @@ def address(path: str) -> Address:
     if inner.startswith(_DEPLOYMENTS):
         return _deployment(inner)
     return Address(inner or "/", Form.AZURE)
+
+
+def _of_gemini(path: str, by_gemini: bool) -> str | None:
+    """The path below Gemini's prefixes; None where another wire is meant."""
+    named = _cut(path, GEMINI)
+    if named is not None:
+        return next((below for each in _GEMINI_VERSIONS if (below := _cut(named, each)) is not None), named)
+    upload = _cut(path, _UPLOAD)
+    for version in _GEMINI_VERSIONS:
+        if upload is not None and (below := _cut(upload, version)) is not None:
+            return _UPLOAD + below
+        below = _cut(path, version)
+        if below is not None and (by_gemini or version != _VERSION or _METHOD.fullmatch(below)):
+            return below
+    return None
+
+
+def _one_name(path: str) -> str:
+    """Tuned models are models."""
+    return "/models/" + path.removeprefix(_TUNED) if path.startswith(_TUNED) else path
 
 
 def _deployment(path: str) -> Address:

@@ -5,8 +5,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from batchyard.dialects.openai.errors import Refusal, refusal, unknown_url, wrong_method
-from batchyard.server.visit import visit_of
+from batchyard.dialects.gemini import errors as gemini
+from batchyard.dialects.openai.errors import refusal, unknown_url, wrong_method
+from batchyard.dialects.refusal import Refusal
+from batchyard.domain.batch import Form
+from batchyard.server.visit import Visit, visit_of
 
 JSON = "application/json"
 
@@ -28,9 +31,14 @@ def refuse(refused: Refusal) -> Response:
     return Response(refused.body, refused.status, headers, JSON)
 
 
+def refused(error: Exception, visit: Visit) -> Response:
+    """The answer to a call that raised an error, in the words of the wire that it came by."""
+    return refuse(gemini.refusal(error) if visit.form is Form.GEMINI else refusal(error, visit.form))
+
+
 async def refuse_error(request: Request, error: Exception) -> Response:
     """The answer to a call that raised an error of our tree."""
-    return refuse(refusal(error, visit_of(request).form))
+    return refused(error, visit_of(request))
 
 
 async def refuse_route(request: Request, error: Exception) -> Response:
@@ -38,7 +46,10 @@ async def refuse_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     visit = visit_of(request)
     if error.status_code == 405:
-        response = refuse(wrong_method(request.method, visit.path))
+        told = gemini.wrong_method if visit.form is Form.GEMINI else wrong_method
+        response = refuse(told(request.method, visit.path))
         response.headers.update(error.headers or {})
         return response
+    if visit.form is Form.GEMINI:
+        return refuse(gemini.unknown_url(request.method, visit.path))
     return refuse(unknown_url(request.method, visit.path, visit.form))

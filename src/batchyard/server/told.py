@@ -25,19 +25,37 @@ STOPPED = envelope("The server stopped before the answer was whole.", "server_er
 Ask = Callable[[Say, Receive], Awaitable[Reply]]
 
 
-class Told(Response):
-    """`ask` asks the engine; `whole` makes the answer of a reply that came in no pieces."""
+def why(reply: Reply | None) -> bytes:
+    """Why an answer broke off, as OpenAI's envelope; None: the server stopped."""
+    return STOPPED if reply is None else broken_off(reply)
 
-    def __init__(self, ask: Ask, telling: Telling, whole: Callable[[Reply], Response]) -> None:
-        super().__init__(None, 200, HEADERS, EVENTS)
+
+class Told(Response):
+    """`ask` asks the engine; `whole` makes the answer of a reply that came in no pieces.
+
+    `why` says in the wire's words why an answer broke off, of the reply that ended it, None: the server stopped.
+    """
+
+    def __init__(
+        self,
+        ask: Ask,
+        telling: Telling,
+        whole: Callable[[Reply], Response],
+        why: Callable[[Reply | None], bytes] = why,
+        media_type: str = EVENTS,
+    ) -> None:
+        super().__init__(None, 200, HEADERS, media_type)
         del self.headers["content-length"]
         self._ask = ask
         self._telling = telling
         self._whole = whole
+        self._why = why
+        self._heard = False
         self._begun = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def say(piece: bytes) -> None:
+            self._heard = True
             if event := self._telling.tell(piece):
                 await self._begin(send)
                 await send(_body(event))
@@ -48,9 +66,10 @@ class Told(Response):
             if not self._begun:
                 raise
             async with asyncio.timeout(LAST_WORDS_SECONDS):
-                await send(_body(self._telling.break_off(STOPPED), last=True))
+                await send(_body(self._telling.break_off(self._why(None)), last=True))
             return
-        if self._begun:
+        if self._begun or (self._heard and _ended(reply)):
+            await self._begin(send)
             await send(_body(self._end(reply), last=True))
         else:
             await self._whole(reply)(scope, receive, send)
@@ -61,8 +80,11 @@ class Told(Response):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
 
     def _end(self, reply: Reply) -> bytes:
-        ended = not isinstance(reply, Failure) and reply.ok
-        return self._telling.end() if ended else self._telling.break_off(broken_off(reply))
+        return self._telling.end() if _ended(reply) else self._telling.break_off(self._why(reply))
+
+
+def _ended(reply: Reply) -> bool:
+    return not isinstance(reply, Failure) and reply.ok
 
 
 def _body(data: bytes, *, last: bool = False) -> Message:

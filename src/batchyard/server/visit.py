@@ -13,13 +13,15 @@ from batchyard.server.paths import Address
 class Visit:
     """A call's id, as its answer's `x-request-id` says it, and where it was addressed.
 
-    `headers` are added to the answer, whatever it will be.
+    `headers` are added to the answer, whatever it will be. `key` is the one that stood in the query: it is taken out
+    of there, so that no log of a query can hold it.
     """
 
     id: str
     address: Address
     path: str
     headers: dict[str, str] = field(default_factory=dict[str, str])
+    key: str | None = None
 
     @property
     def form(self) -> Form:

@@ -56,6 +56,7 @@ class ADialect:
 
     name = "plain"
     unique_ids = False
+    needs_lines = False
 
     def read(self, number: int, line: bytes) -> Line | LineError | Result:
         raise NotImplementedError
@@ -69,7 +70,7 @@ class ADialect:
     def error(self, error: LineError) -> Result:
         raise NotImplementedError
 
-    def write(self, result: Result) -> bytes:
+    def write(self, result: Result, line: bytes = b"") -> bytes:
         return f"{result.line} {result.custom_id} {result.outcome.name} {result.reply!r}\n".encode()
 
 

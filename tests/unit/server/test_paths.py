@@ -14,7 +14,6 @@ from batchyard.server.paths import Address, address
         ("/files/", Address("/files")),
         ("/", Address("/")),
         ("/v1", Address("/")),
-        ("/v1beta/x", Address("/v1beta/x")),
         ("/openai/files", Address("/files", Form.AZURE)),
         ("/openai/v1/batches/b/cancel", Address("/batches/b/cancel", Form.AZURE)),
         ("/openai", Address("/", Form.AZURE)),
@@ -31,3 +30,29 @@ from batchyard.server.paths import Address, address
 )
 def test_a_prefix_is_taken_off(path: str, meant: Address) -> None:
     assert address(path) == meant
+
+
+@pytest.mark.parametrize(
+    ("path", "below"),
+    [
+        ("/v1beta/models", "/models"),
+        ("/v1alpha/models/m", "/models/m"),
+        ("/v1beta/tunedModels/m:generateContent", "/models/m:generateContent"),
+        ("/v1/models/org/m:generateContent", "/models/org/m:generateContent"),
+        ("/v1/models/m:8b:countTokens", "/models/m:8b:countTokens"),
+        ("/gemini/v1/models", "/models"),
+        ("/gemini/models", "/models"),
+        ("/upload/v1beta/files", "/upload/files"),
+        ("/v1beta/upload/v1beta/files", "/upload/v1beta/files"),
+        ("/v1beta", ""),
+    ],
+)
+def test_geminis_paths_are_known_whoever_calls(path: str, below: str) -> None:
+    assert address(path) == Address("/gemini" + below, Form.GEMINI)
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/m:8b", "/v1/files/f"])
+def test_under_one_prefix_the_caller_decides_which_wire_is_meant(path: str) -> None:
+    below = path.removeprefix("/v1")
+    assert address(path) == Address(below)
+    assert address(path, gemini=True) == Address("/gemini" + below, Form.GEMINI)

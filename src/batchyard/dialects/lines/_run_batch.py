@@ -65,6 +65,7 @@ class RunBatchDialect:
     """Lines in the form of one tool."""
 
     unique_ids = False
+    needs_lines = False
 
     def __init__(self, tool: Tool, config: Config) -> None:
         self.name = tool.name
@@ -98,7 +99,7 @@ class RunBatchDialect:
         answer = Answer(400, error_object(400, f"{error.message} {error.remedy}".strip(), error.param))
         return Result(-1, error.custom_id, Outcome.ERRORED, answer)
 
-    def write(self, result: Result) -> bytes:
+    def write(self, result: Result, line: bytes = b"") -> bytes:
         status, body, error = self._told(result.reply)
         place, tool = result.line, self._tool
         return (

@@ -42,6 +42,7 @@ class OpenAIDialect(Lines):
 
     name = "openai"
     unique_ids = True
+    needs_lines = False
 
     def __init__(self, config: Config) -> None:
         rules = Rules(
@@ -58,7 +59,7 @@ class OpenAIDialect(Lines):
         failure = Failure(error.code, f"{error.message} {error.remedy}".strip())
         return Result(-1, error.custom_id, Outcome.ERRORED, failure)
 
-    def write(self, result: Result) -> bytes:
+    def write(self, result: Result, line: bytes = b"") -> bytes:
         reply = result.reply
         return b'{"id": "batch_req_%s", "custom_id": %s, %s}\n' % (
             drawn(self._run_id, result.line, "line").encode(),

@@ -12,18 +12,9 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Struct
 
+from batchyard.dialects.refusal import Refusal
 from batchyard.domain.batch import Form
 from batchyard.domain.errors import BatchyardError, RateLimited
-
-
-class Refusal(Struct, frozen=True):
-    """An error answer. `heals` says whether asking again could ever help; None: as the status says."""
-
-    status: int
-    body: bytes
-    heals: bool | None = None
-    retry_after_seconds: float | None = None
-    retry_after_milliseconds: int | None = None
 
 
 class _Row(Struct, frozen=True):

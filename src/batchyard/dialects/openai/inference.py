@@ -12,7 +12,8 @@ import msgspec
 from msgspec import Raw, Struct
 
 from batchyard.dialects.openai import fields as wire
-from batchyard.dialects.openai.errors import Refusal, envelope
+from batchyard.dialects.openai.errors import envelope
+from batchyard.dialects.refusal import Refusal
 from batchyard.domain.errors import Invalid
 from batchyard.domain.result import Answer, Failure, Fault, Reply
 

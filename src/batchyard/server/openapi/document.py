@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute, Route
 from batchyard import __version__
 from batchyard.server.openapi.calls import CALLS, JSON, Call
 from batchyard.server.openapi.schemas import SCHEMAS, Schema, ref
+from batchyard.server.paths import GEMINI
 
 _CONVERTER = re.compile(r":\w+(?=})")
 _NAMED = re.compile(r"{(\w+)}")
@@ -63,8 +64,13 @@ def document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
 
 
 def operations(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, str]]:
-    """The path and method of each call that routes take; a HEAD goes with its GET."""
+    """The path and method of each call that routes take; a HEAD goes with its GET.
+
+    Gemini's calls are left out: their answers and errors have another shape (`docs/dialects/gemini.md`).
+    """
     for route in routes:
+        if isinstance(route, Route) and route.path.startswith(GEMINI + "/"):
+            continue
         assert isinstance(route, Route)
         for method in sorted((route.methods or set()) - {"HEAD"}):
             yield _CONVERTER.sub("", route.path), method

@@ -9,7 +9,7 @@ from starlette.routing import Route
 from batchyard.dialects.openai import inference as wire
 from batchyard.dialects.openai.stream import STREAMED, stream, telling
 from batchyard.domain.access import Action
-from batchyard.domain.errors import Invalid, Unavailable
+from batchyard.domain.errors import Invalid
 from batchyard.domain.result import Failure, Reply
 from batchyard.server.access import caller_of
 from batchyard.server.body import read_body
@@ -29,7 +29,7 @@ def door(endpoint: str) -> Callable[[Request], Awaitable[Response]]:
         caller, house, visit = await caller_of(request), house_of(request), visit_of(request)
         require(caller, Action.USE_MODELS)
         call = await _read(request, house, endpoint)
-        model = _model(house, call.model, endpoint)
+        model = house.model_for(call.model, endpoint)
         body = call.body if model.asked_as == call.model else wire.named(call.body, model.asked_as)
         toll = house.tolls.enter(caller, model, endpoint, body, visit.headers)
         if call.stream:
@@ -52,19 +52,6 @@ async def _read(request: Request, house: House, endpoint: str) -> wire.Call:
     if call.stream and endpoint not in STREAMED:
         raise Invalid(f"Streaming is not supported for {endpoint}.", reason="invalid_value", param="stream")
     return call
-
-
-def _model(house: House, name: str, endpoint: str) -> Model:
-    if house.ready is not None:
-        raise Unavailable(f"The server takes no work now: {house.ready}.", remedy="Try again in a moment.")
-    model = house.models.find(name)
-    if endpoint not in model.abilities.endpoints:
-        served = ", ".join(sorted(model.abilities.endpoints))
-        raise Invalid(
-            f"The model '{name}' does not serve {endpoint}.", reason="unsupported", param="model",
-            remedy=f"It serves: {served}.",
-        )  # fmt: skip
-    return model
 
 
 def _called(model: Model) -> str | None:
