@@ -12,7 +12,7 @@ from msgspec import Struct
 from batchyard.dialects.gemini import reading as read
 from batchyard.dialects.gemini import settings
 from batchyard.dialects.gemini.parts import messages, system_text
-from batchyard.dialects.gemini.spelling import Json, normal
+from batchyard.dialects.gemini.spelling import Json, camel, normal
 from batchyard.dialects.gemini.unfit import Shapeless, Unfit
 
 CHAT = "/v1/chat/completions"
@@ -37,8 +37,9 @@ _SIDES: Mapping[str, tuple[int, int]] = {"512": (512, 512), "1K": (1024, 1024), 
 
 
 class Manner(Struct, frozen=True):
-    """How an answer is told, as its request asked: with thoughts or without, an enum's value bare or quoted."""
+    """How an answer is told, as its request asked: as pictures; with thoughts or without; an enum's value bare."""
 
+    pictures: bool = False
     thoughts: bool = False
     bare: bool = False
 
@@ -67,17 +68,21 @@ def asked(request: object, *, files: bool = True) -> Asked:
     config = read.an_object(given.get("generationConfig") or {}, "generationConfig")
     model = given.get("model")
     name = None if model is None else model_name(read.text(model, "model"))
-    if settings.wants_picture(config):
-        return Asked(IMAGES, _pictures(given, config, files), name, Manner())
-    return Asked(
-        CHAT, _chat(given, config, files), name, Manner(settings.shows_thoughts(config), settings.is_enum(config))
-    )
+    manner = _manner(config)
+    if manner.pictures:
+        return Asked(IMAGES, _pictures(given, config, files), name, manner)
+    return Asked(CHAT, _chat(given, config, files), name, manner)
 
 
 def manner_of(request: object) -> Manner:
-    """How the answer to a request is told; the request was read before."""
-    config = cast("Json", normal(request).get("generationConfig") or {})
-    return Manner(settings.shows_thoughts(config), settings.is_enum(config))
+    """How the answer to a request is told. The request was read before: only its configuration is looked at."""
+    given = read.an_object(request, "request")
+    config = next((value for key, value in given.items() if camel(key) == "generationConfig"), None)
+    return _manner(cast("Json", normal(config or {})))
+
+
+def _manner(config: Json) -> Manner:
+    return Manner(settings.wants_picture(config), settings.shows_thoughts(config), settings.is_enum(config))
 
 
 def model_name(resource: str) -> str:

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from batchyard.dialects.gemini.answer import from_chat, from_pictures
 from batchyard.dialects.gemini.embed import EMBEDDINGS, asked_vector, from_embedding
-from batchyard.dialects.gemini.generate import IMAGES, asked, manner_of
+from batchyard.dialects.gemini.generate import asked, manner_of
 from batchyard.dialects.gemini.spelling import Json
 
 
@@ -41,9 +41,10 @@ class Generating:
         return Said(wanted.endpoint, wanted.body, msgspec.json.encode(prompt), wanted.model)
 
     def response(self, request: object, answer: Json, model: str, response_id: str) -> Json:
-        if asked(request).endpoint == IMAGES:
+        manner = manner_of(request)
+        if manner.pictures:
             return from_pictures(answer, model, response_id)
-        return from_chat({"id": response_id, **answer}, model, manner_of(request))
+        return from_chat({"id": response_id, **answer}, model, manner)
 
 
 class Embedding:

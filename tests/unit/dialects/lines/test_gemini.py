@@ -122,3 +122,17 @@ def test_a_model_that_is_not_served_fails_the_file() -> None:
     job = open(Config(run_id="job", default_model="m", models=frozenset({"m"})))
     found = job.read(3, row(model="models/other"))
     assert isinstance(found, LineError) and found.code == "model_not_found"
+
+
+def with_config(name: str, config: dict[str, Any]) -> bytes:
+    return json.dumps({"key": "a", "request": {"contents": [{"parts": [{"text": "Hi"}]}], name: config}}).encode()
+
+
+@pytest.mark.parametrize("name", ["generationConfig", "generation_config"])
+def test_an_answer_is_told_as_its_row_asked_in_either_spelling(name: str) -> None:
+    made = Answer(200, b'{"data": [{"b64_json": "AAAA"}]}')
+    [candidate] = told(made, with_config(name, {"responseModalities": ["IMAGE"]}))["response"]["candidates"]
+    assert candidate["content"]["parts"] == [{"inlineData": {"mimeType": "image/png", "data": "AAAA"}}]
+    enum: dict[str, Any] = {"responseMimeType": "text/x.enum", "responseSchema": {"type": "STRING", "enum": ["RED"]}}
+    [candidate] = told(answered('"RED"'), with_config(name, enum))["response"]["candidates"]
+    assert candidate["content"]["parts"] == [{"text": "RED"}]
