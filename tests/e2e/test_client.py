@@ -244,3 +244,9 @@ def test_a_killed_download_goes_on(cli: Cli, tmp_path: Path) -> None:
         partial.write_bytes(b"x" * 1_000)
         broken = cli.run("results", batch["id"], "-o", "out2")
         assert broken.code == 0
+
+
+def test_a_line_without_a_model_is_told_what_mends_it_here(cli: Cli) -> None:
+    cli.path("in.jsonl").write_bytes(requests(1).replace(b'"model": "m", ', b""))
+    done = cli.run("submit", "in.jsonl", "--base-url", "http://127.0.0.1:9/v1")
+    assert done.code == 1 and "Add 'model' to the body." in done.stderr and "--model" not in done.stderr, done.stderr

@@ -171,10 +171,12 @@ def name_of(place: str) -> str:
 def _checked(path: str, folder: str, wish: _Wish) -> str:
     """Check every line as a server would; the endpoint. Ends the command where some cannot run."""
     from batchyard import wiring
-    from batchyard.config import RunOptions
+    from batchyard.dialects.lines import openai
+    from batchyard.endpoints import ENDPOINTS
     from batchyard.pipeline.validate import validate
 
-    dialect = wiring.line_dialect(RunOptions(input=path, output="-"))
+    # As lines of a batch: nothing on our side can name their model. Whether there may be several, the server knows.
+    dialect = openai.open(openai.Config(run_id="", endpoints=ENDPOINTS, batch=True, several_models=True))
     verdict = validate(
         wiring.local_disk(), path, f"{folder}/plan", dialect, dedupe=False, on_progress=lambda done, lines: None
     )
