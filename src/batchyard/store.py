@@ -15,7 +15,7 @@ from typing import Generic, Protocol, TypeVar
 from msgspec import Struct
 
 from batchyard.domain.access import Key, KeyId, Project, ProjectId, Quota
-from batchyard.domain.batch import Batch, BatchId, BatchState, Counts
+from batchyard.domain.batch import Batch, BatchId, BatchState, Counts, Form
 from batchyard.domain.event import Event
 from batchyard.domain.file import File, FileId
 from batchyard.domain.price import Spent
@@ -55,6 +55,7 @@ class BatchFilter(Struct, frozen=True, kw_only=True):
     """Which batches to list; both times are included. None does not restrict."""
 
     states: frozenset[BatchState] | None = None
+    forms: frozenset[Form] | None = None
     created_from: int | None = None
     created_until: int | None = None
 
@@ -142,7 +143,7 @@ class Files(Protocol):
 
         Returns the given file, or the one that an equal `once` of the same project added before. Raises QuotaExceeded
         where the project would pass its quota (None: no quota), Conflict where the key of `once` was used for
-        something else.
+        something else, or where another living file has the name.
         """
         ...
 
@@ -152,8 +153,12 @@ class Files(Protocol):
 
     async def get(self, project: ProjectId, id: FileId, at: int) -> File | None: ...
 
+    async def by_name(self, project: ProjectId, name: str, at: int) -> File | None:
+        """The file that has a name of its own."""
+        ...
+
     async def list(self, project: ProjectId, cursor: Cursor, at: int, purpose: str | None = None) -> Page[File] | None:
-        """A page of a project's files; None where the cursor names nothing of this project."""
+        """A page of a project's files, but inline ones; None where the cursor names nothing of this project."""
         ...
 
     async def delete(self, project: ProjectId, id: FileId, at: int) -> File | None:
@@ -240,7 +245,20 @@ class Batches(Protocol):
         """
         ...
 
-    async def get(self, project: ProjectId, id: BatchId) -> Batch | None: ...
+    async def get(self, project: ProjectId, id: BatchId) -> Batch | None:
+        """A batch, deleted or not."""
+        ...
+
+    async def delete(self, project: ProjectId, id: BatchId, at: int) -> Batch | None:
+        """The batch, deleted now: no list and no quota of batches has it any more. None where there is none (any more).
+
+        One that has not ended is walked on to its end: who deletes it has cancelled it before.
+        """
+        ...
+
+    async def describe(self, project: ProjectId, id: BatchId, display_name: str | None, priority: int) -> Batch | None:
+        """The batch with another name and priority; None where there is none, or it has ended."""
+        ...
 
     async def list(
         self,
@@ -248,7 +266,7 @@ class Batches(Protocol):
         cursor: Cursor,
         where: BatchFilter = BatchFilter(),  # noqa: B008 - frozen
     ) -> Page[Batch] | None:
-        """A page of a project's batches; None where the cursor names none of this project's."""
+        """A page of a project's batches that are not deleted; None where the cursor names none of this project's."""
         ...
 
     async def unended(self) -> Sequence[Batch]:

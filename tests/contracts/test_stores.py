@@ -13,7 +13,7 @@ from batchyard.domain.access import KeyId, ProjectId, Quota
 from batchyard.domain.batch import MOVES, Batch, BatchId, BatchState, Counts, Form
 from batchyard.domain.errors import Conflict, Invalid, QuotaExceeded, TooLarge
 from batchyard.domain.event import Event
-from batchyard.domain.file import File, FileId
+from batchyard.domain.file import INLINE, File, FileId
 from batchyard.domain.line import LineError
 from batchyard.domain.price import Spent, day_of
 from batchyard.domain.result import Usage
@@ -241,6 +241,28 @@ async def test_results_take_bytes_but_no_place_among_the_files(store: Store) -> 
     await store.files.require_room(OURS, quota, files=1, size=5, at=START)
     with pytest.raises(QuotaExceeded):
         await store.files.require_room(OURS, quota, files=1, size=6, at=START)
+
+
+async def test_a_name_belongs_to_one_living_file_of_a_project(store: Store) -> None:
+    await store.files.add(a_file(name="night", expires_at=START + 10), None)
+    theirs = await store.files.add(a_file(project=THEIRS, name="night"), None)
+    with pytest.raises(Conflict) as refused:
+        await store.files.add(a_file(name="night"), None)
+    assert refused.value.reason == "name_taken"
+    next_one = await store.files.add(a_file(name="night", created_at=START + 10), None)
+    assert await store.files.by_name(OURS, "night", START + 10) == next_one
+    assert await store.files.by_name(THEIRS, "night", START + 10) == theirs
+    await store.files.delete(OURS, next_one.id, START + 11)
+    assert await store.files.by_name(OURS, "night", START + 11) is None
+    await store.files.add(a_file(name="night", created_at=START + 11), None)
+
+
+async def test_inline_files_are_kept_but_neither_listed_nor_counted(store: Store) -> None:
+    inline = await store.files.add(a_file(purpose=INLINE, display_name="a b", mime_type="text/x"), Quota(files=1))
+    shown = await store.files.add(a_file(), Quota(files=1))
+    page = await store.files.list(OURS, Cursor(5), START)
+    assert page is not None and [file.id for file in page.rows] == [shown.id]
+    assert await store.files.get(OURS, inline.id, START) == inline
 
 
 async def test_a_creation_under_one_key_happens_once(store: Store) -> None:
@@ -577,6 +599,32 @@ async def test_a_filter_restricts_the_list(store: Store, where: BatchFilter, pla
     page = await store.batches.list(OURS, Cursor(10, direction=Direction.ASC), where)
     assert page is not None
     assert [batch.id for batch in page.rows] == [batches[place].id for place in places]
+
+
+async def test_a_deleted_batch_is_in_no_list_and_no_quota_but_walks_on(store: Store) -> None:
+    gone, kept = a_batch(form=Form.GEMINI, inline=True, asked_model="m", display_name="n"), a_batch()
+    for batch in (gone, kept):
+        await store.batches.add(batch, an_event(batch), Quota(batches=2))
+    assert await store.batches.delete(THEIRS, gone.id, START) is None
+    deleted = await store.batches.delete(OURS, gone.id, START + 1)
+    assert deleted == changed(gone, deleted_at=START + 1)
+    assert await store.batches.delete(OURS, gone.id, START + 2) is None
+    assert await store.batches.get(OURS, gone.id) == deleted
+    page = await store.batches.list(OURS, Cursor(5, gone.id, Direction.ASC))
+    assert page is not None and [batch.id for batch in page.rows] == [kept.id]
+    assert gone.id in {batch.id for batch in await store.batches.unended()}
+    another = a_batch()
+    await store.batches.add(another, an_event(another), Quota(batches=2))
+
+
+async def test_a_batch_is_described_until_it_ends(store: Store) -> None:
+    batch = a_batch()
+    await store.batches.add(batch, an_event(batch), Quota())
+    assert await store.batches.describe(THEIRS, batch.id, "n", 3) is None
+    assert await store.batches.describe(OURS, batch.id, "n", 3) == changed(batch, display_name="n", priority=3)
+    failed = batch.move(BatchState.FAILED, START)
+    assert await store.batches.move(batch.state, failed, an_event(failed))
+    assert await store.batches.describe(OURS, batch.id, "m", 3) is None
 
 
 async def test_only_batches_that_have_not_ended_count_against_the_quota(store: Store) -> None:

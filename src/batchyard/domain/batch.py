@@ -81,6 +81,10 @@ class Batch(Struct, frozen=True, kw_only=True):
     `retry_of` is the batch whose lines this one asks again. Of two batches of a project the one with the higher
     `priority` goes first. `enqueued_tokens` is what it holds of the project's quota until it ends; `cost_nanos` is what
     it has cost, in billionths of the `currency`, both None until then and where its model has no price.
+
+    `asked_model` answers lines that name no model, `display_name` is its owner's own name for it; None where nobody
+    said. `inline` says that its requests came without a file, and that its results are asked for in the same way. From
+    `deleted_at` on nobody sees it any more.
     """
 
     id: BatchId
@@ -96,6 +100,10 @@ class Batch(Struct, frozen=True, kw_only=True):
     output_expires_after_seconds: int
     retry_of: BatchId | None = None
     priority: int = 0
+    asked_model: str | None = None
+    display_name: str | None = None
+    inline: bool = False
+    deleted_at: int | None = None
 
     state: BatchState = BatchState.VALIDATING
     created_at: int

@@ -12,6 +12,9 @@ FileId = NewType("FileId", str)
 BATCH = "batch"
 BATCH_OUTPUT = "batch_output"
 """The purpose of result files, errors too."""
+INLINE = "batch_inline"
+"""The purpose of what a batch was given without a file, and of its results: no list shows them, no quota of files
+counts them."""
 PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 """What a caller may upload a file for."""
 
@@ -35,7 +38,11 @@ class ExpiresAfter(Struct, frozen=True):
 
 
 class File(Struct, frozen=True, kw_only=True):
-    """Bytes with a name, a purpose and perhaps an end. `sha256` is hexadecimal; `blob` is the key of the bytes."""
+    """Bytes with a name, a purpose and perhaps an end. `sha256` is hexadecimal; `blob` is the key of the bytes.
+
+    `name` is one that no other file of the project has while this one lives, `display_name` and `mime_type` are what
+    the uploader calls it and its kind, believed by nobody; None where nobody said.
+    """
 
     id: FileId
     project: ProjectId
@@ -47,6 +54,9 @@ class File(Struct, frozen=True, kw_only=True):
     status: FileStatus = FileStatus.PROCESSED
     sha256: str
     blob: str
+    name: str | None = None
+    display_name: str | None = None
+    mime_type: str | None = None
 
     def alive(self, at: int) -> bool:
         """Whether the file has not expired at a time."""

@@ -103,6 +103,15 @@ class NoticedBatches:
     async def get(self, project: ProjectId, id: BatchId) -> Batch | None:
         return await self._batches.get(project, id)
 
+    async def delete(self, project: ProjectId, id: BatchId, at: int) -> Batch | None:
+        return await self._batches.delete(project, id, at)
+
+    async def describe(self, project: ProjectId, id: BatchId, display_name: str | None, priority: int) -> Batch | None:
+        described = await self._batches.describe(project, id, display_name, priority)
+        if described is not None:
+            self._notice(described)
+        return described
+
     async def list(
         self,
         project: ProjectId,

@@ -14,6 +14,7 @@ from batchyard.domain.upload import PartId, UploadId
 from batchyard.domain.webhook import WebhookId
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_SMALL = "0123456789abcdefghijklmnopqrstuvwxyz"
 _SECRET_BYTES = 32
 _SPARE_BITS = 64
 """Drawn on top, so that every letter is as likely as any other to within 2^-64."""
@@ -29,7 +30,8 @@ class Ids:
         self._random = random
 
     def file(self) -> FileId:
-        return FileId(f"file-{self._letters(22)}")
+        """What follows `file-` is a name on wires whose clients know small letters and digits only."""
+        return FileId(f"file-{self._letters(25, _SMALL)}")
 
     def upload(self) -> UploadId:
         return UploadId(f"upload_{self._hex()}")
@@ -65,9 +67,9 @@ class Ids:
     def _hex(self) -> str:
         return f"{self._random.getrandbits(128):032x}"
 
-    def _letters(self, count: int) -> str:
+    def _letters(self, count: int, alphabet: str = _ALPHABET) -> str:
         drawn, letters = self._random.getrandbits(6 * count + _SPARE_BITS), list[str]()
         for _ in range(count):
-            drawn, at = divmod(drawn, len(_ALPHABET))
-            letters.append(_ALPHABET[at])
+            drawn, at = divmod(drawn, len(alphabet))
+            letters.append(alphabet[at])
         return "".join(letters)

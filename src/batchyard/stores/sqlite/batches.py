@@ -31,8 +31,14 @@ class SqliteBatches:
         return await self._database.write(lambda t: _add_once(t, batch, event, quota, once))
 
     async def get(self, project: ProjectId, id: BatchId) -> Batch | None:
-        row = await self._database.look("batches/get", project=project, id=id)
-        return _convert(row) if row else None
+        return _batch(await self._database.look("batches/get", project=project, id=id))
+
+    async def delete(self, project: ProjectId, id: BatchId, at: int) -> Batch | None:
+        return _batch(await self._database.write(lambda t: t.row("batches/delete", project=project, id=id, at=at)))
+
+    async def describe(self, project: ProjectId, id: BatchId, display_name: str | None, priority: int) -> Batch | None:
+        described: Row = {"project": project, "id": id, "display_name": display_name, "priority": priority}
+        return _batch(await self._database.write(lambda t: t.row("batches/describe", **described)))
 
     async def list(
         self,
@@ -48,6 +54,7 @@ class SqliteBatches:
                 cursor,
                 _convert,
                 states=None if where.states is None else _json(sorted(where.states)),
+                forms=None if where.forms is None else _json(sorted(where.forms)),
                 created_from=where.created_from,
                 created_until=where.created_until,
             )
@@ -190,7 +197,11 @@ def _values(batch: Batch) -> Row:
 
 def _convert(row: Row) -> Batch:
     read = {name: None if row[name] is None else msgspec.json.decode(row[name]) for name in _JSON}
-    return msgspec.convert(row | read, Batch)
+    return msgspec.convert(row | read | {"inline": bool(row["inline"])}, Batch)
+
+
+def _batch(row: Row | None) -> Batch | None:
+    return _convert(row) if row else None
 
 
 def _json(value: object) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from batchyard.domain.access import ProjectId, Quota
+from batchyard.domain.errors import Conflict
 from batchyard.domain.file import File, FileId
 from batchyard.domain.upload import UploadId
 from batchyard.store import Cursor, Once, Page
@@ -25,6 +26,9 @@ class SqliteFiles:
 
     async def get(self, project: ProjectId, id: FileId, at: int) -> File | None:
         return _file(await self._database.look("files/get", project=project, id=id, at=at))
+
+    async def by_name(self, project: ProjectId, name: str, at: int) -> File | None:
+        return _file(await self._database.look("files/by_name", project=project, name=name, at=at))
 
     async def list(self, project: ProjectId, cursor: Cursor, at: int, purpose: str | None = None) -> Page[File] | None:
         return await self._database.read(lambda t: page(t, "files", project, cursor, _convert, at=at, purpose=purpose))
@@ -53,7 +57,20 @@ def add_file(t: Transaction, file: File, quota: Quota | None, *, but: UploadId |
     """Add a file within a transaction; `but` is the upload that it comes from."""
     if quota is not None:
         require_room(t, file.project, quota, file.created_at, files=1, size=file.bytes, but=but)
+    if file.name is not None:
+        _require_name(t, file, file.name)
     t.run("files/add", **msgspec.structs.asdict(file))
+
+
+def _require_name(t: Transaction, file: File, name: str) -> None:
+    t.run("files/free_name", project=file.project, name=name, at=file.created_at)
+    if t.row("files/by_name", project=file.project, name=name, at=file.created_at) is not None:
+        raise Conflict(
+            f"There is a file with the name '{name}' already.",
+            remedy="Choose another name, or delete that file.",
+            param="name",
+            reason="name_taken",
+        )
 
 
 def _add_once(t: Transaction, file: File, quota: Quota | None, once: Once | None) -> File:

@@ -1,1 +1,1 @@
-SELECT COUNT(*) AS batches FROM batches WHERE ended = 0 AND project = :project
+SELECT COUNT(*) AS batches FROM batches WHERE ended = 0 AND project = :project AND deleted_at IS NULL
