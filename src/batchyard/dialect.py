@@ -18,6 +18,8 @@ class LineDialect(Protocol):
     """Whether a second use of a custom_id is an error on this wire."""
     needs_lines: bool
     """Whether a result cannot be told without its input line."""
+    errors_apart: bool
+    """Whether results that are no success have a file of their own on this wire's services."""
 
     def read(self, number: int, line: bytes) -> Line | LineError | Result:
         """Check one line (without its newline) and describe it for the plan.
@@ -39,9 +41,13 @@ class LineDialect(Protocol):
         """The error line of a line that cannot run."""
         ...
 
-    def write(self, result: Result, line: bytes = b"") -> bytes:
-        """The output line of a result: one JSON object in ASCII, ended by a newline.
+    def told(self, result: Result, line: bytes = b"") -> Result:
+        """The result as this wire tells it: an answer in its own words, or as an error where it has no words for it.
 
         `line` is the input line, where the dialect needs it.
         """
+        ...
+
+    def write(self, result: Result, line: bytes = b"") -> bytes:
+        """The output line of a result that `told` gave: one JSON object in ASCII, ended by a newline."""
         ...

@@ -96,7 +96,8 @@ def test_an_error_becomes_a_result_of_its_line(a: A) -> None:
 @given(reply=replies, place=st.integers(0, 2**31), custom_id=st.none() | texts)
 def test_any_result_becomes_one_line_of_ascii(name: str, reply: Reply, place: int, custom_id: str | None) -> None:
     a = A(name, default_model=None)
-    written = a.open.write(Result(place, custom_id, Outcome.SUCCEEDED, reply), a.good)
+    told = a.open.told(Result(place, custom_id, Outcome.SUCCEEDED, reply), a.good)
+    written = a.open.write(told, a.good)
 
     assert written.isascii() and written.index(b"\n") == len(written) - 1
     line = json.loads(written)

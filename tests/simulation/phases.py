@@ -9,7 +9,7 @@ from batchyard.domain.batch import Batch, BatchState
 from batchyard.domain.event import Event
 from batchyard.domain.file import File
 from batchyard.offload import Offload
-from batchyard.pipeline.batch_walk import BatchParts
+from batchyard.pipeline.batch_parts import BatchParts
 from batchyard.pipeline.finalize import Written
 from batchyard.pipeline.heavy import Check, Heavy, Writing
 from batchyard.pipeline.parking import Line, Load, Parking

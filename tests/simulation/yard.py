@@ -29,7 +29,8 @@ from batchyard.domain.result import Answer, Failure, Fault, Reply, usage_of
 from batchyard.domain.webhook import WebhookEndpoint
 from batchyard.engine import Abilities
 from batchyard.engines import echo
-from batchyard.pipeline.batch_walk import SMALL_BYTES, BatchParts, tidy, walk_batch
+from batchyard.pipeline.batch_parts import SMALL_BYTES, BatchParts
+from batchyard.pipeline.batch_walk import tidy, walk_batch
 from batchyard.pipeline.calendar import Calendar, CalendarSettings
 from batchyard.pipeline.examine import Examinations, Growing, Taking
 from batchyard.pipeline.heavy import Terms

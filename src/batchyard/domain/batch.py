@@ -151,3 +151,13 @@ class Batch(Struct, frozen=True, kw_only=True):
         if to not in MOVES[self.state]:
             raise Conflict(f"A batch with status '{self.state}' cannot become '{to}'.")
         return msgspec.structs.replace(self, state=to, **{f"{to}_at": max(at, self.moved_at)})
+
+
+def short(id: BatchId) -> str:
+    """An id without its prefix: what wires call a batch whose ids have none."""
+    return id.removeprefix("batch_")
+
+
+def output_name(id: BatchId) -> str:
+    """What the one result file of a batch is called, where it has a name of its own."""
+    return f"batch-{short(id)}"

@@ -115,7 +115,7 @@ def finalize(
 
 def _write_all(
     results: Iterator[Result],
-    write: Callable[[Result], bytes],
+    tell: Callable[[Result], tuple[Result, bytes]],
     good: "_ResultFile",
     bad: "_ResultFile",
     on_progress: Callable[[int], None],
@@ -123,23 +123,30 @@ def _write_all(
     """How many lines there are of each outcome, and the tokens of those that succeeded."""
     lines, counts, tokens = 0, [0] * len(Outcome), _Tokens()
     for lines, result in enumerate(results, 1):
-        counts[result.outcome] += 1
-        if result.outcome is Outcome.SUCCEEDED:
-            full = good.add(write(result))
+        told, line = tell(result)
+        counts[told.outcome] += 1
+        if told.outcome is Outcome.SUCCEEDED:
+            full = good.add(line)
             tokens.add(result.reply)
         else:
-            full = bad.add(write(result))
+            full = bad.add(line)
         if full:
             on_progress(lines)
     on_progress(lines)
     return counts, tokens.usage
 
 
-def _teller(plan: Plan[E], reader: Reader[E], dialect: LineDialect) -> Callable[[Result], bytes]:
+def _teller(plan: Plan[E], reader: Reader[E], dialect: LineDialect) -> Callable[[Result], tuple[Result, bytes]]:
     """How results are told: from themselves alone, or with the lines that asked for them."""
     if not dialect.needs_lines:
-        return dialect.write
-    return lambda result: dialect.write(result, reader.line(plan.entry(result.line)))
+        return lambda result: (result, dialect.write(result))
+
+    def tell(result: Result) -> tuple[Result, bytes]:
+        line = reader.line(plan.entry(result.line))
+        told = dialect.told(result, line)
+        return told, dialect.write(told, line)
+
+    return tell
 
 
 class _Tokens:

@@ -25,13 +25,16 @@ class Terms(Struct, frozen=True):
     """What the lines of a batch are held to.
 
     `endpoint` is canonical. `models` are those that lines may name, None: any; all lines the same, but where there may
-    be `several_models`. `own_names` says what the model of an alias is called.
+    be `several_models`. `own_names` says what the model of an alias is called. `lines` is whose form the lines have,
+    and `default_model` what those ask that name no model.
     """
 
     endpoint: str
     models: frozenset[str] | None
     several_models: bool = False
     own_names: dict[str, str] = {}
+    lines: Form = Form.OPENAI
+    default_model: str | None = None
 
 
 class Check(Struct, frozen=True, kw_only=True):
@@ -59,7 +62,7 @@ class Writing(Struct, frozen=True, kw_only=True):
     journal_folder: str
     input_path: str
     output: str
-    errors: str
+    errors: str | None
     run_id: str
     terms: Terms
     form: Form

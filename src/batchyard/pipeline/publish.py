@@ -9,8 +9,10 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from batchyard.blob import Blobs, Kept
-from batchyard.domain.batch import Batch
-from batchyard.domain.file import BATCH, BATCH_OUTPUT, DEFAULT_EXPIRY_SECONDS, File, FileId
+from batchyard.domain.batch import Batch, Form, output_name
+from batchyard.domain.file import BATCH, BATCH_OUTPUT, DEFAULT_EXPIRY_SECONDS, INLINE, File, FileId
+
+OUTPUT_TYPE = "application/jsonl"
 
 
 class ResultFiles(Struct, frozen=True):
@@ -60,14 +62,17 @@ class Publisher:
 
 
 def _file(batch: Batch, at: int, id: FileId, name: str, blob: str, kept: Kept) -> File:
+    of_gemini = batch.form is Form.GEMINI
     return File(
         id=id,
         project=batch.project,
         filename=name,
-        purpose=BATCH_OUTPUT,
+        purpose=INLINE if batch.inline else BATCH_OUTPUT,
         bytes=kept.bytes,
         created_at=at,
         expires_at=at + batch.output_expires_after_seconds,
         sha256=kept.sha256,
         blob=blob,
+        name=output_name(batch.id) if of_gemini and not batch.inline else None,
+        mime_type=OUTPUT_TYPE if of_gemini else None,
     )

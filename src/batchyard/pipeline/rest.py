@@ -4,12 +4,16 @@ import asyncio
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 
+from msgspec import structs
+
 from batchyard.dialect import LineDialect
 from batchyard.domain.batch import Counts
+from batchyard.domain.line import LineError
 from batchyard.domain.request import Request
 from batchyard.domain.result import Failure, Outcome, Result, Usage
 from batchyard.pipeline.folder import Opened
 from batchyard.pipeline.lines import Reader
+from batchyard.pipeline.validate import refusal
 
 GIVEN_UP_AT_ONCE = 256
 
@@ -45,6 +49,23 @@ def requests_at(run: Opened, reader: Reader, dialect: LineDialect, places: Itera
     for place in places:
         if outcomes[place] == Outcome.PENDING:
             yield dialect.request(place, reader.line(run.plan.entry(place)))
+
+
+async def record_error_lines(run: Opened, dialect: LineDialect) -> int:
+    """Give lines that cannot run their error as their result, before anything runs; how many had none."""
+    plan, journal, recorded = run.plan, run.journal, 0
+    if not plan.invalid:
+        return 0
+    outcomes = journal.outcomes()
+    for place, entry in plan.flagged():
+        if outcomes[place] == Outcome.PENDING:
+            found = refusal(entry, run.reader, dialect)
+            result = dialect.error(found) if isinstance(found, LineError) else found
+            journal.append(structs.replace(result, line=place))
+            recorded += 1
+            await journal.room()
+    await journal.flush()
+    return recorded
 
 
 async def give_up(run: Opened, dialect: LineDialect, outcome: Outcome, failure: Failure) -> None:

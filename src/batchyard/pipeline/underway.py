@@ -93,7 +93,7 @@ def _portion(walking: Walking, reading: Reading, since: Watermark, limit: int) -
         plan = Plan.open(walking.disk, f"{walking.folder}/{PLAN}")
         stack.callback(plan.close)
         lines: Reader | None = None
-        if plan.followers:
+        if plan.followers or walking.dialect.needs_lines:
             lines = Reader(walking.disk, walking.input_path)
             stack.callback(lines.close)
         return _Cutting(plan, lines, reading, walking.dialect, since, limit).portion()
@@ -135,7 +135,7 @@ class _Cutting:
         return len(self._written) >= self._limit or self._output_bytes + self._error_bytes >= PORTION_BYTES
 
     def _places(self, start: int) -> Iterator[tuple[int, Entry | None]]:
-        """Places, with their entries only where some line takes another's answer."""
+        """Places, with their entries only where lines are needed to tell some answers."""
         if self._lines is not None:
             return self._plan.entries(start)
         return zip(range(start, self._plan.lines), repeat(None))
@@ -150,15 +150,16 @@ class _Cutting:
 
     def _take(self, place: int, entry: Entry | None, source: int) -> None:
         """Write a line as the result file will have it, where it is wanted."""
-        good = self._outcomes[source] == Outcome.SUCCEEDED
+        good = self._outcomes[source] == Outcome.SUCCEEDED or not self._dialect.errors_apart
         kind = self._since.kind
         if not (kind.has_output if good else kind.has_errors):
             return
-        result = self._reading.result(source)
-        if source != place and entry is not None and self._lines is not None:
-            custom_id = self._dialect.custom_id(self._lines.line(entry))
-            result = msgspec.structs.replace(result, line=place, custom_id=custom_id)
-        data = self._dialect.write(result)
+        result, line = self._reading.result(source), b""
+        if entry is not None and self._lines is not None and (source != place or self._dialect.needs_lines):
+            line = self._lines.line(entry)
+        if source != place:
+            result = msgspec.structs.replace(result, line=place, custom_id=self._dialect.custom_id(line))
+        data = self._dialect.write(self._dialect.told(result, line), line)
         self._written.append(data)
         if good:
             self._output_bytes += len(data)

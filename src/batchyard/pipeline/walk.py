@@ -12,15 +12,13 @@ finished, and walking again goes on from there:
 from collections.abc import Callable
 from random import Random
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from batchyard.clock import Clock
 from batchyard.config import MAX_LINE_BYTES, DispatchSettings, OnInvalidLine, Order
 from batchyard.dialect import LineDialect
 from batchyard.disk import Disk
 from batchyard.domain.errors import BadLines, Unavailable
-from batchyard.domain.line import LineError
-from batchyard.domain.result import Outcome, Result
 from batchyard.engine import Engine
 from batchyard.offload import Offload
 from batchyard.pipeline import manifest as manifests
@@ -28,12 +26,10 @@ from batchyard.pipeline import rest
 from batchyard.pipeline.dispatch import dispatch
 from batchyard.pipeline.finalize import finalize
 from batchyard.pipeline.folder import PLAN, Opened, OpenJournal, clear, make_folder, opened
-from batchyard.pipeline.lines import Reader
 from batchyard.pipeline.manifest import InputFacts, Manifest, OutputFacts, State
-from batchyard.pipeline.plan import Entry
 from batchyard.pipeline.stop import Stop
 from batchyard.pipeline.tally import Tally
-from batchyard.pipeline.validate import Verdict, refusal, validate
+from batchyard.pipeline.validate import Verdict, validate
 
 
 class Run(Struct, frozen=True, kw_only=True):
@@ -203,7 +199,7 @@ async def _answer(run: Run, parts: Parts, dialect: LineDialect, tally: Tally, st
     """Bring every line to a result in the journal, then write the output. None where it was stopped before."""
     async with opened(parts.disk, parts.offload, parts.journal, run.folder, run.input.path) as planned:
         _count_what_is_done(planned, tally)
-        await _record_error_lines(planned, dialect, tally)
+        tally.errored += await rest.record_error_lines(planned, dialect)
         if rest.is_left(planned):
             await _ask(run, parts, planned, dialect, tally, stop)
         if rest.is_left(planned):
@@ -230,26 +226,6 @@ async def _ask(run: Run, parts: Parts, planned: Opened, dialect: LineDialect, ta
     await dispatch(requests, parts.engine, abilities, journal, run.dispatch, tally, stop, random=parts.random)
     tally.engine_restarts = parts.engine.restarts
     await journal.flush()
-
-
-async def _record_error_lines(planned: Opened, dialect: LineDialect, tally: Tally) -> None:
-    """Lines that cannot run get their error as their result, before anything runs."""
-    plan, journal = planned.plan, planned.journal
-    if not plan.invalid:
-        return
-    outcomes = journal.outcomes()
-    for place, entry in plan.flagged():
-        if outcomes[place] == Outcome.PENDING:
-            journal.append(_error_line(place, entry, planned.reader, dialect))
-            tally.errored += 1
-            await journal.room()
-    await journal.flush()
-
-
-def _error_line(place: int, entry: Entry, reader: Reader, dialect: LineDialect) -> Result:
-    found = refusal(entry, reader, dialect)
-    result = dialect.error(found) if isinstance(found, LineError) else found
-    return structs.replace(result, line=place)
 
 
 def _write(run: Run, disk: Disk, planned: Opened, dialect: LineDialect, tally: Tally) -> OutputFacts:

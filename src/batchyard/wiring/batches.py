@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Callable, Mapping
 from random import Random
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from batchyard.blob import Blobs
 from batchyard.clock import Clock
 from batchyard.config import DispatchSettings
+from batchyard.dialects.gemini.generate import CHAT, IMAGES
 from batchyard.disk import Disk
 from batchyard.domain.access import ProjectId
 from batchyard.domain.batch import Batch, Form
@@ -17,7 +18,8 @@ from batchyard.endpoints import ENDPOINTS
 from batchyard.journals.disk import open_journal
 from batchyard.offload import Lanes, Offload
 from batchyard.pipeline.backlog import Held
-from batchyard.pipeline.batch_walk import SMALL_BYTES, BatchParts, ignore, walk_batch
+from batchyard.pipeline.batch_parts import SMALL_BYTES, BatchParts, ignore
+from batchyard.pipeline.batch_walk import walk_batch
 from batchyard.pipeline.beat import Beat
 from batchyard.pipeline.examine import Taking, nothing_examined
 from batchyard.pipeline.folder import Folders
@@ -161,12 +163,22 @@ def _terms_for(models: Models, *, several_models: bool) -> Callable[[Batch], Ter
     """What each batch's lines are held to: its endpoint, and the models that serve it now."""
 
     def terms(batch: Batch) -> Terms:
-        path = canonical(batch.endpoint, batch.form)
+        path, of_gemini = canonical(batch.endpoint, batch.form), batch.form is Form.GEMINI
         if batch.in_progress_at is not None:  # its models were here once, and what is allowed now does not matter
-            return Terms(path, None, several_models=True)
-        return terms_of(path, models, several_models=several_models)
+            found = Terms(path, None, several_models=True)
+        else:
+            found = terms_of(path, models, several_models=several_models)
+        if not of_gemini:
+            return found
+        named = None if found.models is None else found.models | _painters(models, path)
+        return structs.replace(found, models=named, lines=Form.GEMINI, default_model=batch.asked_model)
 
     return terms
+
+
+def _painters(models: Models, path: str) -> frozenset[str]:
+    """On Gemini's wire the models that make pictures are asked in the same words as those that chat."""
+    return models.names_for(IMAGES) if path == CHAT else frozenset()
 
 
 def terms_of(path: str, models: Models, *, several_models: bool) -> Terms:

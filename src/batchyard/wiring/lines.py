@@ -1,10 +1,12 @@
 """What the lines of a server's batches are held to."""
 
 from batchyard.dialect import LineDialect
-from batchyard.dialects.lines import nebius, openai
+from batchyard.dialects.lines import gemini, nebius, openai
 from batchyard.domain.batch import Form
 from batchyard.endpoints import ENDPOINTS
 from batchyard.pipeline.heavy import Terms
+
+EMBEDDINGS = "/v1/embeddings"
 
 
 def line_dialect(run_id: str, terms: Terms, form: Form = Form.OPENAI) -> LineDialect:
@@ -12,6 +14,15 @@ def line_dialect(run_id: str, terms: Terms, form: Form = Form.OPENAI) -> LineDia
 
     Equal terms find the same faults in lines; the form decides only how results are written.
     """
+    if terms.lines is Form.GEMINI:
+        return gemini.open(
+            gemini.Config(
+                run_id=run_id,
+                default_model=terms.default_model,
+                models=terms.models,
+                embeddings=terms.endpoint == EMBEDDINGS,
+            )
+        )
     endpoints = {terms.endpoint: ENDPOINTS[terms.endpoint]}
     lines = nebius if form is Form.NEBIUS else openai
     return lines.open(

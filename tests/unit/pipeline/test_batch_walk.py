@@ -16,7 +16,8 @@ from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Reply, Usage
 from batchyard.engine import Abilities
 from batchyard.engines import echo
-from batchyard.pipeline.batch_walk import BatchParts, tidy, walk_batch
+from batchyard.pipeline.batch_parts import BatchParts
+from batchyard.pipeline.batch_walk import tidy, walk_batch
 from batchyard.pipeline.leash import Leash
 from batchyard.pipeline.share import Sharing
 from batchyard.pipeline.underway import Underway

@@ -57,6 +57,7 @@ class ADialect:
     name = "plain"
     unique_ids = False
     needs_lines = False
+    errors_apart = True
 
     def read(self, number: int, line: bytes) -> Line | LineError | Result:
         raise NotImplementedError
@@ -69,6 +70,9 @@ class ADialect:
 
     def error(self, error: LineError) -> Result:
         raise NotImplementedError
+
+    def told(self, result: Result, line: bytes = b"") -> Result:
+        return result
 
     def write(self, result: Result, line: bytes = b"") -> bytes:
         return f"{result.line} {result.custom_id} {result.outcome.name} {result.reply!r}\n".encode()

@@ -66,6 +66,7 @@ class RunBatchDialect:
 
     unique_ids = False
     needs_lines = False
+    errors_apart = True
 
     def __init__(self, tool: Tool, config: Config) -> None:
         self.name = tool.name
@@ -98,6 +99,9 @@ class RunBatchDialect:
     def error(self, error: LineError) -> Result:
         answer = Answer(400, error_object(400, f"{error.message} {error.remedy}".strip(), error.param))
         return Result(-1, error.custom_id, Outcome.ERRORED, answer)
+
+    def told(self, result: Result, line: bytes = b"") -> Result:
+        return result
 
     def write(self, result: Result, line: bytes = b"") -> bytes:
         status, body, error = self._told(result.reply)

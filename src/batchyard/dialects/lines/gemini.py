@@ -12,7 +12,7 @@ is answered with an error row. All else that a row says besides its request stan
 from typing import Any, cast
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct, structs
 from xxhash import xxh3_64_intdigest
 
 from batchyard.dialect import LineDialect
@@ -26,7 +26,7 @@ from batchyard.dialects.lines._names import drawn
 from batchyard.dialects.lines._rules import MOST_LEVELS
 from batchyard.domain.line import Line, LineError
 from batchyard.domain.request import Request
-from batchyard.domain.result import Failure, Outcome, Result
+from batchyard.domain.result import Failure, Outcome, Reply, Result
 from batchyard.endpoint import decode_body
 from batchyard.policy.dedupe import repeatable
 from batchyard.policy.prefix import prefix_of, prefix_seed
@@ -72,10 +72,12 @@ class GeminiDialect:
     name = "gemini"
     unique_ids = False
     needs_lines = True
+    errors_apart = False
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._kind: Kind = Embedding() if config.embeddings else Generating()
+        self._last: tuple[bytes, tuple[Json, object]] | None = None
 
     def read(self, number: int, line: bytes) -> Line | LineError | Result:
         try:
@@ -124,31 +126,36 @@ class GeminiDialect:
         failure = Failure(f"{NO_CODE}{int(Rpc.INVALID_ARGUMENT)}", message)
         return Result(-1, error.custom_id, Outcome.ERRORED, failure)
 
-    def write(self, result: Result, line: bytes = b"") -> bytes:
-        try:
-            row, request = row_of(line)
-        except (*_BROKEN, TypeError):
-            row, request = {}, None
-        told = self._told(result, request)
-        encoded = one_line(msgspec.json.encode({**row, **told}))
-        assert encoded is not None, "what was just encoded is JSON"
-        return encoded + b"\n"
-
-    def _told(self, result: Result, request: object) -> Json:
+    def told(self, result: Result, line: bytes = b"") -> Result:
         reply = result.reply
-        if isinstance(reply, Failure):
-            return _error(code_of(reply), reply.message)
-        if not reply.ok:
-            return _error(_code_of_status(reply.status), said_by(reply))
+        if isinstance(reply, Failure) or not reply.ok:
+            return result
         try:
             answer = cast("Json", msgspec.json.decode(reply.body))
             shown = self._config.model_shown or self._config.default_model or str(answer.get("model", ""))
             name = drawn(self._config.run_id, result.line, "response")[:22]
-            return {"response": self._kind.response(request, answer, shown, name)}
+            response = self._kind.response(self._row(line)[1], answer, shown, name)
         except Unfit as unfit:
-            return _error(unfit.code, str(unfit))
-        except (ValueError, AttributeError, *_BROKEN) as error:
-            return _error(Rpc.INTERNAL, f"The engine's answer has another shape: {error}.")
+            return _as_error(result, unfit.code, str(unfit))
+        except (ValueError, TypeError, AttributeError, KeyError, *_BROKEN) as error:
+            return _as_error(result, Rpc.INTERNAL, f"The engine's answer has another shape: {error}.")
+        return structs.replace(result, reply=structs.replace(reply, body=msgspec.json.encode(response)))
+
+    def write(self, result: Result, line: bytes = b"") -> bytes:
+        try:
+            row = self._row(line)[0]
+        except (*_BROKEN, TypeError):
+            row = {}
+        encoded = one_line(msgspec.json.encode({**row, **_said(result.reply)}))
+        assert encoded is not None, "what was just encoded is JSON"
+        return encoded + b"\n"
+
+    def _row(self, line: bytes) -> tuple[Json, object]:
+        """See `row_of`; the last one is kept, as a result is told and then written."""
+        last = self._last
+        if last is None or last[0] is not line:
+            last = self._last = (line, row_of(line))
+        return last[1]
 
     def _bad(
         self, number: int, code: str, message: str, remedy: str, param: str | None = None, row: Json | None = None
@@ -207,6 +214,19 @@ def _name(row: Json) -> str | None:
 
 def _refused(unfit: Unfit, name: str | None) -> Result:
     return Result(-1, name, Outcome.ERRORED, Failure(f"{NO_CODE}{int(unfit.code)}", str(unfit)))
+
+
+def _as_error(result: Result, code: Rpc, message: str) -> Result:
+    return structs.replace(result, outcome=Outcome.ERRORED, reply=Failure(f"{NO_CODE}{int(code)}", message))
+
+
+def _said(reply: Reply) -> Json:
+    """What a row says of a reply, as it was told."""
+    if isinstance(reply, Failure):
+        return _error(code_of(reply), reply.message)
+    if not reply.ok:
+        return _error(_code_of_status(reply.status), said_by(reply))
+    return {"response": Raw(reply.body)}
 
 
 def _error(code: int, message: str) -> Json:

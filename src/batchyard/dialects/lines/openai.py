@@ -43,6 +43,7 @@ class OpenAIDialect(Lines):
     name = "openai"
     unique_ids = True
     needs_lines = False
+    errors_apart = True
 
     def __init__(self, config: Config) -> None:
         rules = Rules(
@@ -58,6 +59,9 @@ class OpenAIDialect(Lines):
     def error(self, error: LineError) -> Result:
         failure = Failure(error.code, f"{error.message} {error.remedy}".strip())
         return Result(-1, error.custom_id, Outcome.ERRORED, failure)
+
+    def told(self, result: Result, line: bytes = b"") -> Result:
+        return result
 
     def write(self, result: Result, line: bytes = b"") -> bytes:
         reply = result.reply

@@ -13,7 +13,7 @@ from batchyard.domain.price import Spent, day_of
 from batchyard.domain.result import Usage
 from batchyard.store import BatchFilter, Cursor, Once, Page, Retried, TokenRoom
 from batchyard.stores.sqlite.database import Database, Row, Transaction
-from batchyard.stores.sqlite.files import add_file
+from batchyard.stores.sqlite.files import add_file, nameless_if_taken
 from batchyard.stores.sqlite.limits import made_before, remember, require_token_room
 from batchyard.stores.sqlite.paging import page
 from batchyard.stores.sqlite.spending import add_spent
@@ -166,7 +166,7 @@ def _move(
     else:
         require_token_room(t, batch, stored["enqueued_tokens"], room)
     for file in files:
-        add_file(t, file, None)
+        add_file(t, nameless_if_taken(t, file), None)  # a name must not keep a batch from its end
     t.run("batches/move", before=before, ended=batch.state.terminal, **_values(batch))
     _add_event(t, event)
     return True

@@ -57,20 +57,30 @@ def add_file(t: Transaction, file: File, quota: Quota | None, *, but: UploadId |
     """Add a file within a transaction; `but` is the upload that it comes from."""
     if quota is not None:
         require_room(t, file.project, quota, file.created_at, files=1, size=file.bytes, but=but)
-    if file.name is not None:
-        _require_name(t, file, file.name)
+    _require_name(t, file)
     t.run("files/add", **msgspec.structs.asdict(file))
 
 
-def _require_name(t: Transaction, file: File, name: str) -> None:
-    t.run("files/free_name", project=file.project, name=name, at=file.created_at)
-    if t.row("files/by_name", project=file.project, name=name, at=file.created_at) is not None:
+def nameless_if_taken(t: Transaction, file: File) -> File:
+    """The file, without its name where another has that."""
+    return msgspec.structs.replace(file, name=None) if _is_taken(t, file) else file
+
+
+def _require_name(t: Transaction, file: File) -> None:
+    if _is_taken(t, file):
         raise Conflict(
-            f"There is a file with the name '{name}' already.",
+            f"There is a file with the name '{file.name}' already.",
             remedy="Choose another name, or delete that file.",
             param="name",
             reason="name_taken",
         )
+
+
+def _is_taken(t: Transaction, file: File) -> bool:
+    if file.name is None:
+        return False
+    t.run("files/free_name", project=file.project, name=file.name, at=file.created_at)
+    return t.row("files/by_name", project=file.project, name=file.name, at=file.created_at) is not None
 
 
 def _add_once(t: Transaction, file: File, quota: Quota | None, once: Once | None) -> File:

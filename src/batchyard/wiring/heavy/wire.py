@@ -50,7 +50,7 @@ class ToFinalize(Struct, frozen=True, kw_only=True):
     journal_folder: str
     input_path: str
     output: str
-    errors: str
+    errors: str | None
     run_id: str
     terms: Terms
     form: Form

@@ -24,7 +24,10 @@ def answered(text: str) -> Answer:
 
 
 def told(reply: Answer | Failure, line: bytes) -> dict[str, Any]:
-    return json.loads(JOB.write(Result(0, "a", Outcome.SUCCEEDED, reply), line))
+    result = JOB.told(Result(0, "a", Outcome.SUCCEEDED, reply), line)
+    written = json.loads(JOB.write(result, line))
+    assert ("response" in written) == (result.outcome is Outcome.SUCCEEDED and isinstance(reply, Answer) and reply.ok)
+    return written
 
 
 def test_a_row_asks_the_jobs_model_unless_it_names_one() -> None:
@@ -104,7 +107,7 @@ def test_a_failure_is_told_by_its_number(reply: Answer | Failure, code: int) -> 
 
 def test_what_breaks_lines_elsewhere_does_not_break_ours() -> None:
     text = 'a "quote"\n\u2028\u0085\U0001f600'
-    written = JOB.write(Result(0, "a", Outcome.SUCCEEDED, answered(text)), row())
+    written = JOB.write(JOB.told(Result(0, "a", Outcome.SUCCEEDED, answered(text)), row()), row())
     assert len(written.decode().splitlines()) == 1
     assert json.loads(written)["response"]["candidates"][0]["content"]["parts"][0]["text"] == text
 
