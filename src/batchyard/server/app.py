@@ -11,6 +11,7 @@ from batchyard.server.house import House
 from batchyard.server.http import health, openapi
 from batchyard.server.http.batchyard import events, results
 from batchyard.server.http.gemini import absent
+from batchyard.server.http.gemini import batches as gemini_batches
 from batchyard.server.http.gemini import inference as gemini_inference
 from batchyard.server.http.gemini import models as gemini_models
 from batchyard.server.http.openai import batches, costs, files, inference, models, uploads, webhooks
@@ -35,6 +36,7 @@ def build_app(house: House) -> Starlette:
             *inference.ROUTES,
             *costs.ROUTES,
             *gemini_inference.ROUTES,
+            *gemini_batches.ROUTES,
             *absent.ROUTES,
             *gemini_models.ROUTES,
         ],

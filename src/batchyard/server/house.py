@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from batchyard.clock import Clock
 from batchyard.domain.errors import Invalid, Unavailable
+from batchyard.offload import Offload
 from batchyard.server.interactive import Interactive
 from batchyard.server.models import Model, Models
 from batchyard.server.tolls import Tolls
@@ -15,6 +16,7 @@ from batchyard.service.access import Access
 from batchyard.service.batches import Batches
 from batchyard.service.feed import Feed
 from batchyard.service.files import Files
+from batchyard.service.model_batches import ModelBatches
 from batchyard.service.results import Results
 from batchyard.service.retry import Retries
 from batchyard.service.spending import Spending
@@ -24,21 +26,27 @@ from batchyard.telemetry.metrics import Metrics
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """How much one call may carry. `inference_bytes` bounds one request to a model, images and all."""
+    """How much one call may carry. `inference_bytes` bounds one request to a model, images and all; `inline_bytes` a
+    batch whose requests come with the call."""
 
     inference_bytes: int = 32 << 20
+    inline_bytes: int = 20 << 20
     call_bytes: int = 1 << 20
     json_depth: int = 128
 
 
 @dataclass(kw_only=True)
 class House:
-    """One server's rooms. `ready` is None while it takes work, otherwise why it does not."""
+    """One server's rooms. `ready` is None while it takes work, otherwise why it does not.
+
+    `apart` carries out what would keep other calls waiting.
+    """
 
     access: Access
     files: Files
     uploads: Uploads
     batches: Batches
+    model_batches: ModelBatches
     retries: Retries
     results: Results
     feed: Feed
@@ -50,6 +58,7 @@ class House:
     metrics: Metrics
     ids: random.Random
     clock: Clock
+    apart: Offload
     limits: Limits = field(default_factory=Limits)
     ready: str | None = None
 

@@ -182,9 +182,13 @@ class Batches:
 async def found(store: Store, project: ProjectId, id: str) -> Batch:
     """A batch of a project. Raises NotFound where there is none, or it is another project's."""
     batch = await store.batches.get(project, BatchId(id))
-    if batch is None:
-        raise NotFound(f"No batch found with id '{id}'.")
+    if batch is None or batch.deleted_at is not None:
+        raise no_batch(id)
     return batch
+
+
+def no_batch(id: str) -> NotFound:
+    return NotFound(f"No batch found with id '{id}'.")
 
 
 def _check(asked: CreateBatch, rules: BatchRules, highest_priority: int) -> _Checked:

@@ -58,7 +58,8 @@ class BatchRules(Struct, frozen=True, kw_only=True):
 
     `refuse_missing_input` refuses a batch without an input file at once, where otherwise it is created and fails, as
     OpenAI has it. `azure_expires` holds batches of the Azure form to their deadline too; Azure itself does not.
-    `when_full` is for batches that would pass a limit on enqueued tokens.
+    `when_full` is for batches that would pass a limit on enqueued tokens. `model_window_seconds` is the one window of
+    batches whose callers name a model and no window, as on Gemini's wire.
     `default_expiry_seconds` is how long results live whose caller does not say.
     """
 
@@ -67,4 +68,5 @@ class BatchRules(Struct, frozen=True, kw_only=True):
     refuse_missing_input: bool = False
     azure_expires: bool = False
     when_full: WhenFull = WhenFull.QUEUE
+    model_window_seconds: int = 2 * DAY
     default_expiry_seconds: int = DEFAULT_EXPIRY_SECONDS

@@ -34,6 +34,7 @@ from batchyard.service.batches import Batches
 from batchyard.service.feed import Feed
 from batchyard.service.files import Files
 from batchyard.service.ids import Ids
+from batchyard.service.model_batches import ModelBatches
 from batchyard.service.results import Results
 from batchyard.service.retry import Retries
 from batchyard.service.rules import BatchRules, FileRules, QuotaOf, UploadRules
@@ -53,6 +54,7 @@ from batchyard.wiring.batches import (
     walk_in_a_lane,
 )
 from batchyard.wiring.heavy.steps import HEAVY_BYTES, InProcesses
+from batchyard.wiring.lines import checked
 from batchyard.wiring.measures import Measures
 from batchyard.wiring.webhooks import Courier, WebhookSettings
 
@@ -175,6 +177,8 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
     )
 
     access = Access(store, clock, ids, keys=settings.keys)
+    batches = Batches(noticed, clock, ids, settings.quota_of, settings.batch_rules)
+    apart = ground.lanes.lane()
 
     async def make_ready() -> None:
         await tidy(parts, ground.blob_steps)
@@ -186,7 +190,17 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         access=access,
         files=files,
         uploads=uploads,
-        batches=Batches(noticed, clock, ids, settings.quota_of, settings.batch_rules),
+        batches=batches,
+        model_batches=ModelBatches(
+            noticed,
+            ground.blobs,
+            clock,
+            ids,
+            settings.quota_of,
+            settings.batch_rules,
+            batches,
+            lambda batch, data: apart(lambda: checked(parts.dialect(batch), data)),
+        ),
         retries=Retries(noticed, clock, ids, settings.quota_of, settings.batch_rules),
         results=Results(store, ground.blobs, clock, underway.portion),
         feed=feed,
@@ -198,6 +212,7 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         metrics=metrics,
         ids=ground.random,
         clock=clock,
+        apart=apart,
         limits=settings.limits,
         ready=ready,
     )

@@ -3,8 +3,11 @@
 from batchyard.dialect import LineDialect
 from batchyard.dialects.lines import gemini, nebius, openai
 from batchyard.domain.batch import Form
+from batchyard.domain.line import LineError
 from batchyard.endpoints import ENDPOINTS
 from batchyard.pipeline.heavy import Terms
+from batchyard.pipeline.refuse import KEPT_ERRORS
+from batchyard.service.model_batches import Checked
 
 EMBEDDINGS = "/v1/embeddings"
 
@@ -35,3 +38,18 @@ def line_dialect(run_id: str, terms: Terms, form: Form = Form.OPENAI) -> LineDia
             own_names=terms.own_names,
         )
     )
+
+
+def checked(dialect: LineDialect, data: bytes) -> Checked:
+    """Check all lines of a small input, as validating it will. Blocks."""
+    lines, errors, count = 0, list[LineError](), 0
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if not line or line.isspace():
+            continue
+        lines += 1
+        found = dialect.read(number, line)
+        if isinstance(found, LineError):
+            count += 1
+            if len(errors) < KEPT_ERRORS:
+                errors.append(found)
+    return Checked(lines, errors, count)

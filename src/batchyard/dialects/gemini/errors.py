@@ -12,10 +12,11 @@ from typing import Any, cast
 import msgspec
 from msgspec import Struct
 
+from batchyard.dialects.gemini.faults import told
 from batchyard.dialects.gemini.spelling import Json
 from batchyard.dialects.gemini.unfit import Rpc, Unfit
 from batchyard.dialects.refusal import Refusal
-from batchyard.domain.errors import BatchyardError, RateLimited
+from batchyard.domain.errors import BadLines, BatchyardError, RateLimited
 from batchyard.domain.result import Answer, Failure, Fault, Reply
 
 _TYPES = "type.googleapis.com/google.rpc."
@@ -81,6 +82,8 @@ def refusal(error: Exception) -> Refusal:
         details = [{"@type": f"{_TYPES}ErrorInfo", "reason": row.reason, "domain": "googleapis.com"}]
     if isinstance(error, RateLimited):
         return _rate_limited(error)
+    if isinstance(error, BadLines):
+        return _bad_lines(error)
     return Refusal(HTTP[row.rpc], envelope(row.rpc, str(error), details), row.heals, row.retry_after_seconds)
 
 
@@ -154,6 +157,15 @@ def _rate_limited(error: RateLimited) -> Refusal:
         retry_after_seconds=None if wait is None else math.ceil(wait),
         retry_after_milliseconds=None if wait is None else math.ceil(wait * 1000),
     )
+
+
+def _bad_lines(error: BadLines) -> Refusal:
+    violations = [
+        {"field": each.param or "request", "description": f"line {each.number}: {each.message} {each.remedy}".strip()}
+        for each in error.errors
+    ]
+    details: list[Json] = [{"@type": f"{_TYPES}BadRequest", "fieldViolations": violations}]
+    return Refusal(400, envelope(Rpc.INVALID_ARGUMENT, told(error.errors, error.count), details))
 
 
 def _violation(field: str, description: str) -> list[Json]:

@@ -12,7 +12,10 @@ from batchyard.dialects.gemini.unfit import Unfit
 
 PAGE = 50
 MOST = 1000
-_METHODS = {CHAT: ("generateContent", "countTokens"), EMBEDDINGS: ("embedContent", "batchEmbedContents")}
+_METHODS = {
+    CHAT: ("generateContent", "countTokens", "batchGenerateContent"),
+    EMBEDDINGS: ("embedContent", "batchEmbedContents", "asyncBatchEmbedContent"),
+}
 
 
 class Page(Struct, frozen=True):

@@ -9,8 +9,7 @@ from batchyard.server.access import caller_of
 from batchyard.server.paths import GEMINI
 
 _METHODS = ["GET", "POST", "PATCH", "DELETE"]
-_ROOMS = ("files", "upload", "batches", "webhooks", "cachedContents")
-_CALLS = ("batchGenerateContent", "asyncBatchEmbedContent")
+_ROOMS = ("files", "upload", "webhooks", "cachedContents")
 
 
 async def absent(request: Request) -> Response:
@@ -25,5 +24,4 @@ async def absent(request: Request) -> Response:
 ROUTES = [
     *(Route(f"{GEMINI}/{room}", absent, methods=_METHODS) for room in _ROOMS),
     *(Route(f"{GEMINI}/{room}/{{rest:path}}", absent, methods=_METHODS) for room in _ROOMS),
-    *(Route(f"{GEMINI}/models/{{name:path}}:{word}", absent, methods=["POST"]) for word in _CALLS),
 ]

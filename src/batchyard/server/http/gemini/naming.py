@@ -1,12 +1,14 @@
 """Models by the names that Gemini's scripts have in them, and what to do where none has such a name."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from batchyard.domain.errors import NotFound
-from batchyard.server.models import Model
+
+T = TypeVar("T")
 
 
-def named(name: str, find: Callable[[], Model]) -> Model:
+def named(name: str, find: Callable[[], T]) -> T:
     """What is found. Raises NotFound, and says how a model gets another name."""
     try:
         return find()
