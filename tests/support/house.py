@@ -8,13 +8,16 @@ from random import Random
 from batchyard.blobs import local
 from batchyard.disk import Disk
 from batchyard.domain.access import Caller, ProjectId, Quota
+from batchyard.domain.batch import Batch
 from batchyard.domain.event import Event
 from batchyard.domain.file import File
+from batchyard.domain.line import LineError
 from batchyard.domain.webhook import WebhookEndpoint
 from batchyard.service.access import Access
 from batchyard.service.batches import Batches
 from batchyard.service.files import Files
 from batchyard.service.ids import Ids
+from batchyard.service.model_batches import Checked, ModelBatches
 from batchyard.service.retry import Retries
 from batchyard.service.rules import BatchRules, FileRules, UploadRules
 from batchyard.service.sweep import Sweep
@@ -41,6 +44,13 @@ class Rules:
     endpoints: int = 20
     quotas: Mapping[ProjectId, Quota] = field(default_factory=dict[ProjectId, Quota])
 
+    async def check_lines(self, batch: Batch, lines: bytes) -> Checked:
+        """Lines that say `bad` are."""
+        kept = lines.splitlines()
+        bad = [number for number, line in enumerate(kept, 1) if b"bad" in line]
+        faults = [LineError(number=number, code="bad", message="It is bad.") for number in bad]
+        return Checked(len(kept), faults, len(faults))
+
     def quota_of(self, project: ProjectId) -> Quota:
         return self.quotas.get(project, Quota())
 
@@ -57,6 +67,7 @@ class House:
     files: Files
     uploads: Uploads
     batches: Batches
+    model_batches: ModelBatches
     retries: Retries
     webhooks: Webhooks
     sweep: Sweep
@@ -99,6 +110,7 @@ async def open_house(
             await store.projects.add(a_project(project))
     blobs = await local.open(local.Config(folder=FOLDER), disk, TurnsOffload())
     ids = Ids(Random(next(_seeds)))
+    batches = Batches(store, clock, ids, rules.quota_of, rules.batches)
     return House(
         store,
         blobs,
@@ -107,7 +119,8 @@ async def open_house(
         Access(store, clock, ids),
         Files(store, blobs, clock, ids, rules.quota_of, rules.files),
         Uploads(store, blobs, clock, ids, rules.quota_of, rules.uploads, rules.files),
-        Batches(store, clock, ids, rules.quota_of, rules.batches),
+        batches,
+        ModelBatches(store, blobs, clock, ids, rules.quota_of, rules.batches, batches, rules.check_lines),
         Retries(store, clock, ids, rules.quota_of, rules.batches),
         Webhooks(store, clock, ids, anywhere, taken, WebhookRules(endpoints=rules.endpoints)),
         Sweep(store, blobs, clock),

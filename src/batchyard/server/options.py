@@ -60,6 +60,8 @@ class BatchOptions(Struct, frozen=True, kw_only=True):
     azure_expires: bool = False
     when_full: str = "queue"
     require_jsonl_name: bool = False
+    model_window_seconds: float = 172_800
+    inline_bytes: int = 20 << 20
     at_once: int = 512
     files_at_once: int = 2
     retries: int = 5

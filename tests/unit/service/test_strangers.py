@@ -14,14 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchyard.domain.access import HOME, Caller, Key, ProjectId, Quota, Role
-from batchyard.domain.batch import Batch
+from batchyard.domain.batch import Batch, BatchId, Form
 from batchyard.domain.errors import BatchyardError
-from batchyard.domain.file import File
+from batchyard.domain.file import File, FileId
 from batchyard.domain.upload import Part, Upload
 from batchyard.domain.webhook import Delivery, EndpointFields, WebhookEndpoint
 from batchyard.service.access import Access
 from batchyard.service.batches import Batches, CreateBatch
 from batchyard.service.files import Files
+from batchyard.service.model_batches import CreateModelBatch, ModelBatches
 from batchyard.service.retry import Retries, RetryBatch
 from batchyard.service.uploads import CreateUpload, Uploads
 from batchyard.service.webhooks import Webhooks
@@ -43,6 +44,8 @@ UNKNOWN: Names = {
     "part": "part_00000000000000000000000000000000",
     "batch": "batch_00000000000000000000000000000000",
     "ended batch": "batch_11111111111111111111111111111111",
+    "model batch": "batch_22222222222222222222222222222222",
+    "gone batch": "batch_33333333333333333333333333333333",
     "endpoint": "we_00000000000000000000000000000000",
     "gone endpoint": "we_11111111111111111111111111111111",
     "key": "key_0000000000000000000000",
@@ -55,6 +58,11 @@ Call = Callable[[House, Caller, Names], Awaitable[object]]
 
 def _create(ids: Names) -> CreateBatch:
     return CreateBatch(input_file_id=ids["file"], endpoint="/v1/embeddings", completion_window="24h")
+
+
+def _of_model(file: FileId | None = None) -> CreateModelBatch:
+    lines = A_LINE if file is None else None
+    return CreateModelBatch(model="m", endpoint="/v1/embeddings", form=Form.GEMINI, input_file_id=file, lines=lines)
 
 
 async def _receive(house: House, caller: Caller, ids: Names) -> object:
@@ -111,6 +119,33 @@ CALLS: dict[str, list[Call]] = {
     "Batches.cancel": [
         lambda h, c, ids: h.batches.cancel(c, ids["batch"]),
         lambda h, c, ids: h.batches.cancel(c, ids["ended batch"]),
+    ],
+    "ModelBatches.create": [
+        lambda h, c, ids: h.model_batches.create(c, _of_model(FileId(ids["file"]))),
+        lambda h, c, ids: h.model_batches.create(c, _of_model(FileId(ids["gone file"]))),
+    ],
+    "ModelBatches.get": [
+        lambda h, c, ids: h.model_batches.get(c, BatchId(ids["model batch"]), Form.GEMINI),
+        lambda h, c, ids: h.model_batches.get(c, BatchId(ids["gone batch"]), Form.GEMINI),
+        lambda h, c, ids: h.batches.get(c, ids["gone batch"]),
+    ],
+    "ModelBatches.list": [
+        lambda h, c, ids: h.model_batches.list(c, Form.GEMINI),
+        lambda h, c, ids: h.model_batches.list(c, Form.GEMINI, after=BatchId(ids["model batch"])),
+        lambda h, c, ids: h.model_batches.list(c, Form.GEMINI, after=BatchId(ids["gone batch"])),
+    ],
+    "ModelBatches.cancel": [
+        lambda h, c, ids: h.model_batches.cancel(c, BatchId(ids["model batch"]), Form.GEMINI),
+        lambda h, c, ids: h.model_batches.cancel(c, BatchId(ids["gone batch"]), Form.GEMINI),
+    ],
+    "ModelBatches.delete": [
+        lambda h, c, ids: h.model_batches.delete(c, BatchId(ids["model batch"]), Form.GEMINI),
+        lambda h, c, ids: h.model_batches.delete(c, BatchId(ids["gone batch"]), Form.GEMINI),
+    ],
+    "ModelBatches.describe": [
+        lambda h, c, ids: h.model_batches.describe(
+            c, BatchId(ids["model batch"]), Form.GEMINI, display_name="n", priority=3
+        ),
     ],
     "Retries.retry": [
         lambda h, c, ids: h.retries.retry(c, ids["batch"], RetryBatch()),
@@ -192,6 +227,8 @@ async def furnish(house: House) -> Names:
     done = await house.batches.create(US, asked)
     failed = done.move(done.state.FAILED, house.clock.at())
     await house.store.batches.move(done.state, failed, an_event(failed))
+    of_model, gone_batch = [await house.model_batches.create(US, _of_model()) for _ in range(2)]
+    await house.model_batches.delete(US, gone_batch.id, Form.GEMINI)
     endpoint, gone_endpoint = await house.webhooks.create(US, HOOK), await house.webhooks.create(US, HOOK)
     await house.webhooks.delete(US, gone_endpoint.id)
     key, _ = await house.access.create_key(US, "ours", Role.EDITOR)
@@ -206,6 +243,8 @@ async def furnish(house: House) -> Names:
         "part": part.id,
         "batch": batch.id,
         "ended batch": done.id,
+        "model batch": of_model.id,
+        "gone batch": gone_batch.id,
         "endpoint": endpoint.id,
         "gone endpoint": gone_endpoint.id,
         "key": key.id,
@@ -271,7 +310,7 @@ def test_every_call_of_the_service_is_here() -> None:
     """A new call that names a caller must be added above."""
     found = {
         f"{service.__name__}.{name}"
-        for service in (Access, Files, Uploads, Batches, Retries, Webhooks)
+        for service in (Access, Files, Uploads, Batches, ModelBatches, Retries, Webhooks)
         for name, call in inspect.getmembers(service, inspect.isfunction)
         if not name.startswith("_") and "caller" in inspect.signature(call).parameters
     }
@@ -301,6 +340,7 @@ async def test_the_test_would_notice() -> None:
     """Our own call with our own ids differs from one with unknown ids: the comparison is not blind."""
     blind = {"Files.list", "Files.upload", "Batches.list", "Access.list_keys", "Access.list_projects"}
     blind |= {"Batches.enqueued"}  # without a quota it says nothing at all: see the test of its own
+    blind |= {"ModelBatches.list"}
     blind |= {"Webhooks.create", "Webhooks.list", "Webhooks.kinds"}
     blind |= {"Access.create_project", "Access.create_key"}  # these name nothing, or nothing that we lack
     for name, calls in CALLS.items():

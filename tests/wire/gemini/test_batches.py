@@ -60,7 +60,8 @@ async def ended(client: parts.AsyncClient, job: types.BatchJob) -> types.BatchJo
 
 async def rows_of(server: Live, job: types.BatchJob) -> list[dict[str, Any]]:
     """The rows of a job's result file, as a script reads them."""
-    assert job.dest is not None and job.dest.file_name == f"files/batch-{(job.name or '').removeprefix('batches/')}"
+    assert job.dest is not None and job.dest.file_name is not None
+    assert job.dest.file_name == f"files/batch-{(job.name or '').removeprefix('batches/')}"
     file = await server.store.files.by_name(OPERATOR.project, job.dest.file_name.removeprefix("files/"), 0)
     assert file is not None
     content = await server.house.files.content(OPERATOR, file.id)
@@ -189,7 +190,7 @@ async def embedding(request: Request) -> Reply:
 
 
 async def test_embeddings_of_a_file_are_cut_to_what_was_asked() -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"key": "a", "request": {"output_dimensionality": 2, "content": {"parts": [{"text": "north"}]}}},
         {"key": "b", "request": {"content": {"parts": [{"text": "north"}], "role": "user"}}},
         {"key": "c", "request": {"outputDimensionality": 9, "content": {"parts": [{"text": "north"}]}}},
@@ -322,7 +323,7 @@ async def test_unknown_models_and_files_are_not_found() -> None:
             assert (refused.value.code, refused.value.status) == (404, "NOT_FOUND") and said in str(refused.value)
 
 
-BODIES = [
+BODIES: list[tuple[Any, str]] = [
     ({}, "batch"),
     ({"batch": {}}, "batch.inputConfig"),
     ({"batch": {"inputConfig": {}}}, "batch.inputConfig"),

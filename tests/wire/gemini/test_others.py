@@ -79,7 +79,8 @@ async def test_a_model_is_shown_with_what_it_can_do(server: Live) -> None:
     async with talking(server) as client:
         model = await client.models.get(model=MODEL)
     assert model.name == f"models/{MODEL}"
-    assert model.supported_actions == ["generateContent", "countTokens", "embedContent", "batchEmbedContents"]
+    chat = ["generateContent", "countTokens", "batchGenerateContent"]
+    assert model.supported_actions == [*chat, "embedContent", "batchEmbedContents", "asyncBatchEmbedContent"]
 
 
 async def test_pages_of_models_bring_each_once() -> None:
@@ -135,8 +136,9 @@ async def test_a_wrong_key_is_a_wrong_argument(server: Live) -> None:
         ("DELETE", "/v1beta/models", 405, "UNIMPLEMENTED"),
         ("GET", "/v1beta/files", 501, "UNIMPLEMENTED"),
         ("POST", "/upload/v1/files", 501, "UNIMPLEMENTED"),
-        ("POST", f"/v1/models/{MODEL}:batchGenerateContent", 501, "UNIMPLEMENTED"),
-        ("DELETE", "/v1beta/batches/b", 501, "UNIMPLEMENTED"),
+        ("GET", f"/v1/models/{MODEL}:batchGenerateContent", 405, "UNIMPLEMENTED"),
+        ("GET", "/v1beta/cachedContents", 501, "UNIMPLEMENTED"),
+        ("DELETE", "/v1beta/batches/b", 404, "NOT_FOUND"),
     ],
 )
 async def test_what_is_not_there_is_told_in_an_envelope(

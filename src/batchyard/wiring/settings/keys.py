@@ -353,6 +353,19 @@ BATCHES = Table(
             default="false",
         ),
         Key(
+            name="model_window",
+            kind=Seconds(1, 30 * DAY),
+            about="How long batches may take whose callers name no window, as on Gemini's wire.",
+            default='"48h"',
+            field="model_window_seconds",
+        ),
+        Key(
+            name="inline_bytes",
+            kind=Bytes(1024),
+            about="How much a batch may carry whose requests come with the call.",
+            default='"20 MiB"',
+        ),
+        Key(
             name="at_once",
             kind=Whole(1, 10_000),
             about="Batches that run at the same time; fewer where the system allows few open files.",
