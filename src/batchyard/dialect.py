@@ -37,6 +37,10 @@ class LineDialect(Protocol):
         """The id of a line, or None where it has none or cannot be read."""
         ...
 
+    def is_error(self, written: bytes) -> bool:
+        """Whether a line that `write` gave is no success. Asked only where errors do not stand apart."""
+        ...
+
     def error(self, error: LineError) -> Result:
         """The error line of a line that cannot run."""
         ...

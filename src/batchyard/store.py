@@ -80,10 +80,11 @@ class Once(Struct, frozen=True):
 
 
 class Retried(Struct, frozen=True):
-    """What a batch that retries another is gathered from: blobs, None where they are gone."""
+    """What a batch that retries another is gathered from: blobs, None where they are gone. The results are those that
+    tell of errors, or all of them, where they are in one file."""
 
     input_blob: str | None
-    error_blob: str | None
+    result_blob: str | None
 
 
 class Projects(Protocol):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from random import Random
 
 from batchyard.domain.access import ProjectId
+from batchyard.domain.batch import Form
 from batchyard.service.rules import WhenFull
 
 CHAT = "/v1/chat/completions"
@@ -45,7 +46,8 @@ class Line:
 class Asked:
     """A batch that somebody asks for at a time, and perhaps cancels at a later one, in seconds.
 
-    With `retry` somebody asks again for what is left of it when it has ended.
+    With `retry` somebody asks again for what is left of it when it has ended. In Gemini's form its lines are rows,
+    which may come `inline`.
     """
 
     number: int
@@ -57,6 +59,8 @@ class Asked:
     bad: bool
     retry: bool
     priority: int
+    form: Form = Form.OPENAI
+    inline: bool = False
 
     @property
     def tokens(self) -> int:
@@ -65,7 +69,7 @@ class Asked:
 
     @property
     def content(self) -> bytes:
-        written = [_written(line) for line in self.lines]
+        written = [(_row if self.form is Form.GEMINI else _written)(line) for line in self.lines]
         if self.bad:
             written.insert(len(written) // 2 + 1, BAD_LINE)
         return b"\n".join(written) + b"\n"
@@ -130,6 +134,7 @@ def _a_batch(random: Random, number: int) -> Asked:
     models = random.choice((("m",), ("m",), ("m",), MODELS))
     lines = tuple(_a_line(random, place, models) for place in range(random.choice((1, 2, 5, 20, 60))))
     at = random.choice((0.0, random.uniform(0, 10)))
+    form = random.choice((Form.OPENAI, Form.GEMINI))
     return Asked(
         number=number,
         project=ProjectId(random.choice(("proj_ours", "proj_theirs"))),
@@ -140,6 +145,8 @@ def _a_batch(random: Random, number: int) -> Asked:
         bad=random.random() < 0.15,
         retry=random.random() < 0.5,
         priority=random.choice((0, 0, 5, -5)),
+        form=form,
+        inline=form is Form.GEMINI and random.random() < 0.5,
     )
 
 
@@ -151,6 +158,15 @@ def _a_line(random: Random, place: int, models: tuple[str, ...]) -> Line:
 def _written(line: Line) -> bytes:
     body = {"model": line.model, "messages": _messages(line), "temperature": 0}
     return json.dumps({"custom_id": line.id, "method": "POST", "url": CHAT, "body": body}).encode()
+
+
+def _row(line: Line) -> bytes:
+    """As its caller writes it: one who asks for the batch's own model does not name it."""
+    contents = [{"parts": [{"text": line.text}]}]
+    request: dict[str, object] = {"contents": contents, "generation_config": {"temperature": 0}}
+    if line.model != MODELS[0]:
+        request["model"] = f"models/{line.model}"
+    return json.dumps({"key": line.id, "request": request}).encode()
 
 
 def _messages(line: Line) -> list[dict[str, str]]:

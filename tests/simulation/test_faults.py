@@ -5,10 +5,12 @@ come free, and every batch is charged once.
 What strikes at random times, in random combinations, is in `test_yards.py`; real processes are killed in `tests/crash`.
 """
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 
+from batchyard.domain.batch import Form
 from batchyard.service.rules import WhenFull
 from tests.simulation.batches import Asked, Bounds, Line, Trouble
 from tests.simulation.phases import PHASES
@@ -61,11 +63,13 @@ WORK = (
 BOUNDS = Bounds(WORK[0].tokens + 20, None, WhenFull.QUEUE)
 
 
+@pytest.mark.parametrize("form", [Form.OPENAI, Form.GEMINI])
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_whatever_strikes_in_whatever_phase_every_line_is_answered_once(fault: str, phase: str) -> None:
+def test_whatever_strikes_in_whatever_phase_every_line_is_answered_once(fault: str, phase: str, form: Form) -> None:
     times = KILLS if fault in ("kill", "cut") else OTHERS
     troubles = [Trouble(fault, 1 + each % 3, phase) for each in range(times)]
-    simulation = Simulation(Random(fault + phase), WORK, BOUNDS, troubles)
+    work = [replace(each, form=form, inline=form is Form.GEMINI and each.number % 2 == 1) for each in WORK]
+    simulation = Simulation(Random(fault + phase), work, BOUNDS, troubles)
     simulation.run()
     assert simulation.struck, "it never came to that"

@@ -17,12 +17,15 @@ from itertools import pairwise
 from random import Random
 from typing import Any, TypeVar
 
+from msgspec import structs
+
 from batchyard.blobs import local
 from batchyard.config import DispatchSettings
 from batchyard.domain.access import Caller, ModelLimits, Quota, Role
-from batchyard.domain.batch import MOVES, TERMINAL, Batch, BatchId, BatchState
+from batchyard.domain.batch import MOVES, TERMINAL, Batch, BatchId, BatchState, Form
 from batchyard.domain.errors import Conflict, Unavailable
 from batchyard.domain.event import Event
+from batchyard.domain.file import FileId
 from batchyard.domain.price import Price
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Failure, Fault, Reply, usage_of
@@ -45,13 +48,14 @@ from batchyard.server.models import Model, Models
 from batchyard.service.batches import Batches, CreateBatch
 from batchyard.service.files import Files
 from batchyard.service.ids import Ids
+from batchyard.service.model_batches import Checked, CreateModelBatch, ModelBatches
 from batchyard.service.results import Results
 from batchyard.service.retry import Retries, RetryBatch
 from batchyard.service.rules import BatchRules, WhenFull
 from batchyard.service.sweep import Sweep
 from batchyard.store import Cursor
 from batchyard.stores import sqlite
-from batchyard.wiring.batches import Engines, Yard, batch_parts, terms_of_url
+from batchyard.wiring.batches import Engines, Yard, batch_parts, guess_terms
 from batchyard.wiring.lines import line_dialect
 from tests.simulation.batches import (
     CHAT,
@@ -73,6 +77,7 @@ from tests.simulation.trace import Trace
 from tests.support.tenants import OURS, START, THEIRS, a_project, an_endpoint, pieces
 
 T = TypeVar("T")
+Json = dict[str, Any]
 
 RUNS = "/data/runs"
 PRICE = Price(input=1_500_000_000, output=6_000_000_000)
@@ -283,6 +288,11 @@ class Simulation:
         files = Files(store, blobs, self.clock, ids, self._quota_of, examiner=examinations)
         batches = Batches(noticed, self.clock, ids, self._quota_of, RULES)
         retries = Retries(noticed, self.clock, ids, self._quota_of, RULES)
+
+        def of_model(window: str) -> ModelBatches:
+            rules = structs.replace(RULES, model_window_seconds=RULES.windows[window])
+            return ModelBatches(noticed, blobs, self.clock, ids, self._quota_of, rules, batches, unchecked)
+
         async with asyncio.TaskGroup() as group:
             group.create_task(calendar.run(stop))
             examining = group.create_task(examinations.run())
@@ -290,7 +300,10 @@ class Simulation:
             readers = [group.create_task(self._reader(each, results)) for each in self.asked]
             notify = Notify(store, self.clock, self.random, self._hear, NotifySettings())
             notifying = group.create_task(notify.run())
-            people = [group.create_task(self._patient(each, files, batches, retries)) for each in self.asked]
+            people = [
+                group.create_task(self._patient(each, files, batches, of_model(each.window), retries))
+                for each in self.asked
+            ]
             cancelling = group.create_task(self._canceller(batches))
             while not stop.is_set():
                 await asyncio.sleep(1)
@@ -348,8 +361,8 @@ class Simulation:
                 lambda: validate(disk, growing.path, plan_path, dialect, dedupe=True, on_progress=on_progress)
             )
 
-        steps, terms_of = InlineOffload(self.random, 0.002), partial(terms_of_url, models=models, several_models=True)
-        return Examinations(disk, steps, "/data/examined", examine, terms_of, blobs.path, 1)
+        steps, guess = InlineOffload(self.random, 0.002), partial(guess_terms, models=models, several_models=True)
+        return Examinations(disk, steps, "/data/examined", examine, guess, blobs.path, 1)
 
     def _parts(
         self, store: sqlite.SqliteStore, blobs: local.LocalBlobs, ids: Ids, models: Models, examinations: Examinations
@@ -396,10 +409,12 @@ class Simulation:
     def _quota_of(self, project: str) -> Quota:
         return Quota(enqueued_tokens=self.bounds.project)
 
-    async def _patient(self, asked: Asked, files: Files, batches: Batches, retries: Retries) -> None:
+    async def _patient(
+        self, asked: Asked, files: Files, batches: Batches, of_model: ModelBatches, retries: Retries
+    ) -> None:
         """Somebody who comes back another day where the server cannot serve."""
         try:
-            await self._person(asked, files, batches)
+            await self._person(asked, files, batches, of_model)
             if asked.retry:
                 await self._retry(asked, batches, retries)
         except Unavailable:
@@ -407,20 +422,16 @@ class Simulation:
                 raise PowerCut("what a `finally` met afterwards") from None
             assert self.ill
 
-    async def _person(self, asked: Asked, files: Files, batches: Batches) -> None:
+    async def _person(self, asked: Asked, files: Files, batches: Batches, of_model: ModelBatches) -> None:
         """Ask for a batch once, in whichever life, and cancel it once where that is wanted."""
         caller = Caller(asked.project, Role.EDITOR)
         if asked.number not in self.ids:
             await asyncio.sleep(asked.at)
-            if asked.number not in self.files:
+            if asked.number not in self.files and not asked.inline:
                 file = await files.upload(caller, "in.jsonl", "batch", pieces(asked.content, 1 << 16))
                 self.files[asked.number] = file.id
-            wish = CreateBatch(
-                input_file_id=self.files[asked.number], endpoint=CHAT, completion_window=asked.window,
-                priority=asked.priority,
-            )  # fmt: skip
-            made = await batches.create(caller, wish, idempotency_key=str(asked.number))
-            self.ids[asked.number] = made.id
+            create = self._create_of_model if asked.form is Form.GEMINI else self._create
+            self.ids[asked.number] = (await create(caller, asked, batches, of_model)).id
         if asked.cancel_at is not None and asked.number not in self.cancelled:
             await asyncio.sleep(asked.cancel_at - asked.at)
             try:
@@ -428,6 +439,21 @@ class Simulation:
             except Conflict:
                 return
             self.cancelled.add(asked.number)
+
+    async def _create(self, caller: Caller, asked: Asked, batches: Batches, _: ModelBatches) -> Batch:
+        wish = CreateBatch(
+            input_file_id=self.files[asked.number], endpoint=CHAT, completion_window=asked.window,
+            priority=asked.priority,
+        )  # fmt: skip
+        return await batches.create(caller, wish, idempotency_key=str(asked.number))
+
+    async def _create_of_model(self, caller: Caller, asked: Asked, _: Batches, of_model: ModelBatches) -> Batch:
+        file = self.files.get(asked.number)
+        wish = CreateModelBatch(
+            model=MODELS[0], endpoint=CHAT, form=Form.GEMINI, priority=asked.priority,
+            input_file_id=None if file is None else FileId(file), lines=asked.content if file is None else None,
+        )  # fmt: skip
+        return await of_model.create(caller, wish, idempotency_key=str(asked.number))
 
     async def _retry(self, asked: Asked, batches: Batches, retries: Retries) -> None:
         """Wait until the batch has ended, and ask what is left again, once, in whichever life."""
@@ -497,14 +523,13 @@ class Simulation:
     async def _check_retry(self, asked: Asked, batch: Batch, blobs: local.LocalBlobs) -> None:
         """A second batch has exactly the lines that did not succeed, in an input of its own."""
         assert self.store is not None
-        bad = {line["custom_id"] for line in await self._lines(batch, batch.error_file_id, blobs)}
+        bad = {line["custom_id"] for line in (await self._results(batch, blobs))[1]}
         made = [each for each in await self._all(asked) if each.retry_of == batch.id]
         assert [each.id for each in made] == [self.retries.get(asked.number)] * bool(bad)
         for retry in made:
             left = dataclasses.replace(asked, lines=tuple(line for line in asked.lines if line.id in bad))
-            assert [line["custom_id"] for line in await self._lines(batch, retry.input_file_id, blobs)] == [
-                line.id for line in left.lines
-            ]
+            inside = await self._lines(batch, retry.input_file_id, blobs)
+            assert [line.get("custom_id", line.get("key")) for line in inside] == [line.id for line in left.lines]
             unread = dataclasses.replace(left, number=-1, cancel_at=None)
             await self._check_batch(unread, retry, blobs)
 
@@ -515,8 +540,7 @@ class Simulation:
         return page.rows
 
     async def _check_batch(self, asked: Asked, batch: Batch, blobs: local.LocalBlobs) -> None:
-        good = await self._lines(batch, batch.output_file_id, blobs)
-        bad = await self._lines(batch, batch.error_file_id, blobs)
+        good, bad = await self._results(batch, blobs)
         if asked.bad:
             assert not good and not bad and batch.state in (BatchState.FAILED, BatchState.CANCELLED)
             assert batch.error_count == 1 and batch.counts.total == 0
@@ -528,7 +552,12 @@ class Simulation:
             return
         assert sorted(line["custom_id"] for line in [*good, *bad]) == sorted(line.id for line in asked.lines)
         read = [json.loads(line) for line in self.read.get(asked.number, (b"", None))[0].splitlines()]
-        assert read == (bad if asked.number % 2 else good)[: len(read)]
+        if batch.form is Form.GEMINI:
+            rows = await self._lines(batch, batch.output_file_id, blobs)
+            assert [row["key"] for row in rows] == [line.id for line in asked.lines]
+            assert read == ([] if asked.number % 2 else rows[: len(read)])
+        else:
+            assert read == (bad if asked.number % 2 else good)[: len(read)]
         _check_lines({line.id: line for line in asked.lines}, batch, good, bad)
         match batch.state:
             case BatchState.COMPLETED:
@@ -562,6 +591,14 @@ class Simulation:
             assert requests[project] == sum(each.requests for each in spent if each.project == project)
             assert await self.store.batches.enqueued(project) == 0
 
+    async def _results(self, batch: Batch, blobs: local.LocalBlobs) -> tuple[list[Json], list[Json]]:
+        """The lines that succeeded and the others, as OpenAI has them whatever the wire."""
+        output = await self._lines(batch, batch.output_file_id, blobs)
+        if batch.form is not Form.GEMINI:
+            return output, await self._lines(batch, batch.error_file_id, blobs)
+        assert batch.error_file_id is None
+        return [_good(row) for row in output if "response" in row], [_bad(row) for row in output if "error" in row]
+
     async def _lines(self, batch: Batch, id: Any, blobs: local.LocalBlobs) -> list[dict[str, Any]]:
         assert self.store is not None
         if id is None:
@@ -590,6 +627,25 @@ class Simulation:
         going = {each.event.batch_id for each, _ in await self.store.webhooks.due(START << 1, 10_000)}
         assert all(found == {ends[batch]} for batch, found in self.heard.items())
         assert self.heard.keys() | going == ends.keys()
+
+
+def _good(row: Json) -> Json:
+    """A row that succeeded as a line of OpenAI's."""
+    response = row["response"]
+    message = {"content": response["candidates"][0]["content"]["parts"][0]["text"]}
+    usage = {"prompt_tokens": response["usageMetadata"]["promptTokenCount"]}
+    return {"custom_id": row["key"], "response": {"body": {"choices": [{"message": message}], "usage": usage}}}
+
+
+def _bad(row: Json) -> Json:
+    """A row that did not, as a line of OpenAI's."""
+    code = {1: "batch_cancelled", 4: "batch_expired"}.get(row["error"]["code"])
+    return {"custom_id": row["key"], "error": None if code is None else {"code": code}}
+
+
+async def unchecked(_: Batch, lines: bytes) -> Checked:
+    """Leaves everything to the walk, whose faults these are about."""
+    return Checked(len(lines.splitlines()), (), 0)
 
 
 def _innermost(error: Exception) -> Exception:

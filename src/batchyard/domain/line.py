@@ -22,8 +22,9 @@ class Line(Struct, frozen=True, gc=False):
     """A line that can run, as the plan needs it.
 
     `endpoint` is the canonical path of its kind (`/v1/chat/completions`), `model` the model that it names or the run's
-    own. `prefix` hashes the start of the prompt: lines with an equal prefix can share an engine's prefix cache.
-    `digest` hashes the whole request where an answer is a function of the request, and is 0 where it is not.
+    own, empty where its batch names that. `prefix` hashes the start of the prompt: lines with an equal prefix can share
+    an engine's prefix cache. `digest` hashes the whole request where an answer is a function of the request, and is 0
+    where it is not.
     """
 
     custom_id: str

@@ -69,7 +69,8 @@ class Admission:
                 await self._standing.look()
                 site = await self._offload(lambda: look(self._standing.batch, self._parts))
             verdict = await self._validate(site)
-        models = {self._parts.model_of(name) for name in verdict.by_model}
+        asked = self._standing.batch.asked_model or ""
+        models = {self._parts.model_of(name or asked) for name in verdict.by_model}
         model = self._standing.model or (models.pop() if len(models) == 1 else None)
         return site, Load(model, verdict.lines, verdict.input_tokens + verdict.output_tokens)
 
@@ -148,14 +149,15 @@ class Admission:
 
     async def _gather(self, site: Site) -> bool:
         """Of a batch that retries another: write its input, unless that is done. Whether it was written now."""
-        custom_id, halted = self._dialect.custom_id, lambda: self._leash.halted
-        return await gather(self._standing.batch, self._parts, self._offload, site.folder, custom_id, halted)
+        batch, halted = self._standing.batch, lambda: self._leash.halted
+        return await gather(batch, self._parts, self._offload, site.folder, self._dialect, halted)
 
     async def _refuse(self, refused: Refused) -> None:
         """End a batch that cannot run, and say why."""
         standing = self._standing
         if standing.batch.in_progress_at is not None:
             raise Unavailable(f"The input of {standing.batch.id} is not what it was when the batch began to run.")
+        await standing.count_lines(0)  # nobody sees lines of a batch that does not run
         faults: dict[str, Any] = {"errors": refused.errors, "error_count": refused.count}
         if standing.batch.state is BatchState.CANCELLING or not await standing.move(BatchState.FAILED, **faults):
             await standing.move(BatchState.CANCELLED, **faults)

@@ -1,9 +1,10 @@
 """Station *examine*: validates an input while it still arrives, so that a batch of it can begin to run at once.
 
-What the lines will be held to is guessed from the first of them. The plan and the verdict are kept until a batch comes
-whose terms are the same: it takes them over, in place of validating. This is only a cache. Bytes never change once they
-are kept, so what was found stays true; what was guessed wrong, was never finished or is long past is thrown away, and
-the batch is validated as any other. A restart begins with none.
+What the lines will be held to is guessed from the first of them; of what lines ask that name no model, no plan says
+anything. The plan and the verdict are kept until a batch comes whose terms are the same: it takes them over, in place
+of validating. This is only a cache. Bytes never change once they are kept, so what was found stays true; what was
+guessed wrong, was never finished or is long past is thrown away, and the batch is validated as any other. A restart
+begins with none.
 """
 
 import asyncio
@@ -11,8 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-import msgspec
-from msgspec import Struct
+from msgspec import structs
 
 from batchyard.disk import Disk
 from batchyard.offload import Offload
@@ -109,7 +109,7 @@ class Examinations:
         offload: Offload,
         folder: str,
         examine: Examine,
-        terms_of: Callable[[str], Terms | None],
+        guess: Callable[[bytes], Terms | None],
         path_of: Callable[[str], str | None],
         smallest_bytes: int,
     ) -> None:
@@ -117,7 +117,7 @@ class Examinations:
         self._offload = offload
         self._folder = folder
         self._examine = examine
-        self._terms_of = terms_of
+        self._guess = guess
         self._path_of = path_of
         self._smallest_bytes = smallest_bytes
         self._kept: dict[str, Examination] = {}
@@ -160,7 +160,7 @@ class Examinations:
         Waits for an examination that has begun. None where there is nothing of use. Raises what `on_progress` raises.
         """
         examination = self._kept.get(blob)
-        if examination is None or examination.taken or examination.terms != terms:
+        if examination is None or examination.taken or examination.terms != structs.replace(terms, default_model=None):
             return None
         examination.taken = True
         try:
@@ -217,13 +217,6 @@ class Examinations:
             raise examination.objection
         return examination.verdict
 
-    def _guess(self, first_line: bytes) -> Terms | None:
-        try:
-            url = msgspec.json.decode(first_line, type=_Line).url
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return None
-        return self._terms_of(url)
-
     def _move(self, plan: str, to: str) -> None:
         """Give a plan its new name, and make that safe."""
         self._disk.rename(plan, to)
@@ -240,13 +233,6 @@ class Examinations:
         self._disk.make_folder(self._folder)
         for name in self._disk.names(self._folder):
             self._disk.remove(f"{self._folder}/{name}")
-
-
-class _Line(Struct):
-    """What a line must have to be a request at all."""
-
-    url: str
-    body: msgspec.Raw
 
 
 def _name(blob: str) -> str:

@@ -1,17 +1,20 @@
 """Station *gather*: the input of a batch that retries another, written from what that one left.
 
-The lines that did not succeed stand in the other's error file, in the order of its input: so one pass over both finds
-them, with one line of each in memory. They are copied as they are. The file that they make appears in the transaction
-that makes it the batch's input; until then the batch reads from the other's input, which is kept for it. A crash before
-leaves a blob that nobody knows, which the sweep removes at the next start, and the gathering to be done again.
+The lines that did not succeed stand in the other's error file, or among its results, in the order of its input: so one
+pass over both finds them, with one line of each in memory. They are copied as they are. The file that they make appears
+in the transaction that makes it the batch's input; until then the batch reads from the other's input, which is kept for
+it. A crash before leaves a blob that nobody knows, which the sweep removes at the next start, and the gathering to be
+done again.
 """
 
 import asyncio
 import sys
 from collections.abc import Callable, Iterator
+from itertools import zip_longest
 from typing import Protocol
 
 from batchyard.clock import Clock
+from batchyard.dialect import LineDialect
 from batchyard.disk import Disk
 from batchyard.domain.batch import Batch
 from batchyard.offload import Offload
@@ -51,7 +54,7 @@ async def gather(
     parts: Parts,
     offload: Offload,
     folder: str,
-    custom_id: Callable[[bytes], str | None],
+    dialect: LineDialect,
     halted: Callable[[], bool],
 ) -> bool:
     """Give a batch that retries another an input of its own, durable when this returns; False where it has one.
@@ -61,7 +64,8 @@ async def gather(
     retried = await parts.store.batches.retried(batch.id) if batch.retry_of is not None else None
     if retried is None:
         return False
-    source, errors = (_path(batch, retried, parts, blob) for blob in (retried.input_blob, retried.error_blob))
+    source, results = (_path(batch, retried, parts, blob) for blob in (retried.input_blob, retried.result_blob))
+    choose = by_id(dialect.custom_id) if dialect.errors_apart else by_place(dialect.is_error)
     output = f"{folder}/{INPUT}"
 
     def on_chunk(_: bytes) -> None:
@@ -70,9 +74,9 @@ async def gather(
 
     def write() -> None:
         folders.make_folder(parts.disk, folder)
-        fitting = copy_lines(parts.disk, source, errors, output, custom_id, parts.max_line_bytes, on_chunk)
+        fitting = copy_lines(parts.disk, source, results, output, choose, parts.max_line_bytes, on_chunk)
         if not fitting:
-            raise refuse.not_gathered(batch, "its error file does not fit its input")
+            raise refuse.not_gathered(batch, "its results do not fit its input")
 
     async with parts.gathering:
         await offload(write)
@@ -83,42 +87,77 @@ async def gather(
 def _path(batch: Batch, retried: Retried, parts: Parts, blob: str | None) -> str:
     path = parts.input_of(blob) if blob is not None else None
     if path is None or not parts.disk.exists(path):
-        kind = "input file" if blob == retried.input_blob else "error file"
+        kind = "input file" if blob == retried.input_blob else "result file"
         raise refuse.not_gathered(batch, f"its {kind} is gone")
     return path
+
+
+class Unfitting(Exception):
+    """The results are not those of the input."""
+
+
+Choose = Callable[[Iterator[bytes], Iterator[bytes]], Iterator[bytes]]
+"""Of the lines of an input, given the lines of its results: those to ask again. Raises Unfitting."""
+
+
+def by_id(custom_id: Callable[[bytes], str | None]) -> Choose:
+    """Those that an error file names, where ids tell lines apart."""
+
+    def choose(source: Iterator[bytes], errors: Iterator[bytes]) -> Iterator[bytes]:
+        wanted = (custom_id(line) for line in errors)
+        next_id = next(wanted, None)
+        for line in source:
+            if next_id is None:
+                return
+            if custom_id(line) == next_id:
+                next_id = next(wanted, None)
+                yield line
+        if next_id is not None:
+            raise Unfitting
+
+    return choose
+
+
+def by_place(is_error: Callable[[bytes], bool]) -> Choose:
+    """Those whose result is an error, where the results of all lines are in one file."""
+
+    def choose(source: Iterator[bytes], results: Iterator[bytes]) -> Iterator[bytes]:
+        for line, result in zip_longest(source, results):
+            if line is None or result is None:
+                raise Unfitting
+            if is_error(result):
+                yield line
+
+    return choose
 
 
 def copy_lines(
     disk: Disk,
     source: str,
-    errors: str,
+    results: str,
     output: str,
-    custom_id: Callable[[bytes], str | None],
+    choose: Choose,
     max_line_bytes: int,
     on_chunk: Callable[[bytes], None],
 ) -> bool:
-    """Copy those lines of an input that an error file names, in order; False where it names others too. Blocks."""
-    wanted = (custom_id(line) for line in _lines(disk, errors, sys.maxsize, on_chunk))
+    """Copy the chosen lines of an input, in order; False where the results are not its own. Blocks."""
     target = disk.open(output, create=True)
     try:
         target.truncate(0)  # a crash may have left the beginning of one
         waiting = bytearray()
-        next_id = next(wanted, None)
-        for line in _lines(disk, source, max_line_bytes, on_chunk):
-            if next_id is None:
-                break
-            if custom_id(line) != next_id:
-                continue
-            next_id = next(wanted, None)
+        chosen = choose(_lines(disk, source, max_line_bytes, on_chunk), _lines(disk, results, sys.maxsize, on_chunk))
+        for line in chosen:
             waiting += line + b"\n"
             if len(waiting) >= _BUFFER_BYTES:
                 target.append(waiting)
                 waiting = bytearray()
         target.append(waiting)
         target.sync()
+    except Unfitting:
+        return False
     finally:
         target.close()
-    return next_id is None
+    return True
 
 
 def _lines(disk: Disk, path: str, most: int, on_chunk: Callable[[bytes], None]) -> Iterator[bytes]:

@@ -45,7 +45,7 @@ class Publisher:
             id=batch.input_file_id,
             project=batch.project,
             filename=f"{batch.retry_of}_retry.jsonl",
-            purpose=BATCH,
+            purpose=INLINE if batch.inline else BATCH,
             bytes=kept.bytes,
             created_at=at,
             expires_at=at + DEFAULT_EXPIRY_SECONDS,

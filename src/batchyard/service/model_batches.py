@@ -5,6 +5,7 @@ checked before the batch is there, so that its owner hears at once what is wrong
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from hashlib import sha256
 
 from msgspec import Struct, structs
 
@@ -22,7 +23,7 @@ from batchyard.service.batches import Batches, found, no_batch
 from batchyard.service.ids import Ids
 from batchyard.service.incoming import receive
 from batchyard.service.rules import BatchRules, QuotaOf
-from batchyard.store import BatchFilter, Direction, Page, Store
+from batchyard.store import BatchFilter, Direction, Once, Page, Store
 
 LIST_LIMIT = 1000
 LIST_DEFAULT = 50
@@ -78,18 +79,21 @@ class ModelBatches:
         self._batches = batches
         self._check_lines = check_lines
 
-    async def create(self, caller: Caller, asked: CreateModelBatch) -> Batch:
-        """A new batch, to be validated. Raises NotFound where there is no such file, BadLines where lines that were
-        checked cannot run, Invalid, QuotaExceeded."""
+    async def create(self, caller: Caller, asked: CreateModelBatch, *, idempotency_key: str | None = None) -> Batch:
+        """A new batch, to be validated.
+
+        Raises NotFound where there is no such file, BadLines where lines that were checked cannot run, Invalid,
+        QuotaExceeded, Conflict where the idempotency key was used for something else.
+        """
         require(caller, Action.RUN_BATCHES)
         quota = self._quota_of(caller.project)
-        batch = self._new(caller, asked, quota)
+        batch, once = self._new(caller, asked, quota), _once(asked, idempotency_key)
         if asked.lines is not None:
-            return await self._create_inline(await self._checked(batch, asked.lines), asked.lines, quota)
+            return await self._create_inline(await self._checked(batch, asked.lines), asked.lines, quota, once)
         file = await self._input(caller, batch.input_file_id)
         if file.bytes <= CHECKED_BYTES:
             batch = await self._checked(batch, await self._bytes_of(file))
-        return await self._add(batch, quota)
+        return await self._add(batch, quota, once)
 
     async def get(self, caller: Caller, id: BatchId, form: Form) -> Batch:
         """A batch. Raises NotFound where there is none, or it is another project's, or of another form."""
@@ -182,7 +186,7 @@ class ModelBatches:
             raise Invalid("The input file is empty.", remedy="Write one request per line.", reason="empty_file")
         return structs.replace(batch, counts=Counts(checked.lines))
 
-    async def _create_inline(self, batch: Batch, lines: bytes, quota: Quota) -> Batch:
+    async def _create_inline(self, batch: Batch, lines: bytes, quota: Quota, once: Once | None) -> Batch:
         """Keep the lines as a file, then the batch of it. Without the batch, nothing is kept."""
         blob = f"files/{batch.input_file_id}"
         async with receive(self._blobs, blob, quota.file_bytes, "requests") as incoming:
@@ -205,13 +209,16 @@ class ModelBatches:
             await self._blobs.delete(blob)
             raise
         try:
-            return await self._add(batch, quota)
-        except QuotaExceeded:
+            added = await self._add(batch, quota, once)
+        except (Conflict, QuotaExceeded):
             await self._store.files.delete(batch.project, file.id, batch.created_at)
             raise
+        if added.id != batch.id:
+            await self._store.files.delete(batch.project, file.id, batch.created_at)
+        return added
 
-    async def _add(self, batch: Batch, quota: Quota) -> Batch:
-        return await self._store.batches.add(batch, arrival(self._ids.event(), batch), quota)
+    async def _add(self, batch: Batch, quota: Quota, once: Once | None) -> Batch:
+        return await self._store.batches.add(batch, arrival(self._ids.event(), batch), quota, once)
 
     async def _input(self, caller: Caller, id: FileId) -> File:
         file = await self._store.files.get(caller.project, id, self._now())
@@ -234,3 +241,9 @@ class ModelBatches:
 
     def _now(self) -> int:
         return int(self._clock.now())
+
+
+def _once(asked: CreateModelBatch, key: str | None) -> Once | None:
+    """The creation that must happen once. Lines are long, so their hash stands for them."""
+    hashed = None if key is None or asked.lines is None else sha256(asked.lines).hexdigest()
+    return checks.once(key, [structs.replace(asked, lines=None), hashed])

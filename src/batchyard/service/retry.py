@@ -53,7 +53,9 @@ class Retries:
         new = self._new(caller, old, asked, most)
         _require_lines(old)
         await self._require_file(caller, old.input_file_id, "input")
-        await self._require_file(caller, old.error_file_id or FileId(""), "error")
+        apart = old.error_file_id is not None
+        results = old.error_file_id if apart else old.output_file_id
+        await self._require_file(caller, results or FileId(""), "error" if apart else "output")
         once = checks.once(idempotency_key, [old.id, asked])
         return await self._store.batches.add(new, arrival(self._ids.event(), new), quota, once)
 
@@ -76,6 +78,9 @@ class Retries:
             metadata=old.metadata if metadata is None else metadata,
             output_expires_after_seconds=old.output_expires_after_seconds if kept_seconds is None else kept_seconds,
             retry_of=old.id,
+            asked_model=old.asked_model,
+            display_name=old.display_name,
+            inline=old.inline,
             priority=min(old.priority, highest_priority),
             created_at=at,
             expires_at=at + seconds,
@@ -115,5 +120,6 @@ def _require_lines(batch: Batch) -> None:
             remedy="Mend what they name, and create a batch of the file.",
             reason="batch_not_valid",
         )
-    if batch.error_file_id is None:
+    counts = batch.counts
+    if not counts.failed + counts.cancelled + counts.expired:
         raise Conflict("There is nothing to retry: every line of this batch succeeded.", reason="nothing_to_retry")

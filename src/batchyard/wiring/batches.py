@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import Callable, Mapping
 from random import Random
 
-from msgspec import Struct, field, structs
+import msgspec
+from msgspec import Raw, Struct, field, structs
 
 from batchyard.blob import Blobs
 from batchyard.clock import Clock
 from batchyard.config import DispatchSettings
+from batchyard.dialects.gemini.embed import EMBEDDINGS
 from batchyard.dialects.gemini.generate import CHAT, IMAGES
+from batchyard.dialects.gemini.rows import row_of
 from batchyard.disk import Disk
 from batchyard.domain.access import ProjectId
 from batchyard.domain.batch import Batch, Form
@@ -163,22 +166,22 @@ def _terms_for(models: Models, *, several_models: bool) -> Callable[[Batch], Ter
     """What each batch's lines are held to: its endpoint, and the models that serve it now."""
 
     def terms(batch: Batch) -> Terms:
-        path, of_gemini = canonical(batch.endpoint, batch.form), batch.form is Form.GEMINI
+        path = canonical(batch.endpoint, batch.form)
         if batch.in_progress_at is not None:  # its models were here once, and what is allowed now does not matter
             found = Terms(path, None, several_models=True)
         else:
             found = terms_of(path, models, several_models=several_models)
-        if not of_gemini:
-            return found
-        named = None if found.models is None else found.models | _painters(models, path)
-        return structs.replace(found, models=named, lines=Form.GEMINI, default_model=batch.asked_model)
+        return _of_rows(found, models, batch.asked_model) if batch.form is Form.GEMINI else found
 
     return terms
 
 
-def _painters(models: Models, path: str) -> frozenset[str]:
-    """On Gemini's wire the models that make pictures are asked in the same words as those that chat."""
-    return models.names_for(IMAGES) if path == CHAT else frozenset()
+def _of_rows(terms: Terms, models: Models, default_model: str | None) -> Terms:
+    """The terms of Gemini's rows. There, models that make pictures are asked in the same words as those that chat."""
+    able = terms.models
+    if able is not None and terms.endpoint == CHAT:
+        able |= models.names_for(IMAGES)
+    return structs.replace(terms, models=able, several_models=True, lines=Form.GEMINI, default_model=default_model)
 
 
 def terms_of(path: str, models: Models, *, several_models: bool) -> Terms:
@@ -186,7 +189,36 @@ def terms_of(path: str, models: Models, *, several_models: bool) -> Terms:
     return Terms(path, models.names_for(path), several_models=several_models, own_names=dict(models.own_names()))
 
 
-def terms_of_url(url: str, models: Models, *, several_models: bool) -> Terms | None:
-    """What a batch's lines would be held to whose first line names this URL; None where there is no such batch."""
-    path = canonical(url, Form.AZURE)
-    return terms_of(path, models, several_models=several_models) if path in BATCH_RULES.endpoints else None
+def guess_terms(first_line: bytes, models: Models, *, several_models: bool) -> Terms | None:
+    """What a batch's lines would be held to whose first line is this; None where there is no such batch."""
+    url = _url_of(first_line)
+    if url is not None:
+        path = canonical(url, Form.AZURE)
+        return terms_of(path, models, several_models=several_models) if path in BATCH_RULES.endpoints else None
+    path = _path_of_row(first_line)
+    return None if path is None else _of_rows(terms_of(path, models, several_models=several_models), models, None)
+
+
+class _Line(Struct):
+    """What a line must have to be a request at all."""
+
+    url: str
+    body: Raw
+
+
+def _url_of(line: bytes) -> str | None:
+    try:
+        return msgspec.json.decode(line, type=_Line).url
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _path_of_row(line: bytes) -> str | None:
+    """The endpoint of a row of Gemini's."""
+    try:
+        request = row_of(line)[1]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError):
+        return None
+    if not isinstance(request, dict):
+        return None
+    return CHAT if "contents" in request else EMBEDDINGS if "content" in request else None

@@ -50,7 +50,7 @@ from batchyard.wiring.batches import (
     Engines,
     Yard,
     batch_parts,
-    terms_of_url,
+    guess_terms,
     walk_in_a_lane,
 )
 from batchyard.wiring.heavy.steps import HEAVY_BYTES, InProcesses
@@ -126,7 +126,7 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         ground.blob_steps,
         f"{ground.folder}/{EXAMINED}",
         heavy.examine,
-        partial(terms_of_url, models=models, several_models=settings.several_models),
+        partial(guess_terms, models=models, several_models=settings.several_models),
         ground.blobs.path,
         settings.heavy_bytes,
     )

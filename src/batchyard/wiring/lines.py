@@ -1,6 +1,7 @@
 """What the lines of a server's batches are held to."""
 
 from batchyard.dialect import LineDialect
+from batchyard.dialects.gemini.embed import EMBEDDINGS
 from batchyard.dialects.lines import gemini, nebius, openai
 from batchyard.domain.batch import Form
 from batchyard.domain.line import LineError
@@ -8,8 +9,6 @@ from batchyard.endpoints import ENDPOINTS
 from batchyard.pipeline.heavy import Terms
 from batchyard.pipeline.refuse import KEPT_ERRORS
 from batchyard.service.model_batches import Checked
-
-EMBEDDINGS = "/v1/embeddings"
 
 
 def line_dialect(run_id: str, terms: Terms, form: Form = Form.OPENAI) -> LineDialect:

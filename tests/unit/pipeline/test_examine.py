@@ -30,8 +30,8 @@ class Examiner:
         self.error: Exception | None = None
         self.all = Examinations(disk, TurnsOffload(), "/data/examined", self.examine, self.terms, self.path, 1)
 
-    def terms(self, url: str) -> Terms | None:
-        return TERMS if url == CHAT else None
+    def terms(self, first_line: bytes) -> Terms | None:
+        return TERMS if CHAT.encode() in first_line else None
 
     def path(self, blob: str) -> str:
         return f"/data/{blob.rpartition('/')[2]}"

@@ -71,6 +71,9 @@ class ADialect:
     def error(self, error: LineError) -> Result:
         raise NotImplementedError
 
+    def is_error(self, written: bytes) -> bool:
+        raise NotImplementedError("errors stand apart")
+
     def told(self, result: Result, line: bytes = b"") -> Result:
         return result
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from batchyard.domain.access import Quota
 from batchyard.domain.batch import BatchState
-from batchyard.pipeline.gather import copy_lines
+from batchyard.pipeline.gather import Choose, by_id, by_place, copy_lines
 from batchyard.pipeline.stop import Stopped
 from tests.support.memory_disk import MemoryDisk
 from tests.support.tenants import START, a_batch, a_file, an_event, changed
@@ -24,12 +24,14 @@ def written(*ids: str) -> bytes:
     return b"".join(msgspec.json.encode({"id": "x", "custom_id": id}) + b"\n" for id in ids)
 
 
-def copied(source: bytes, errors: bytes) -> tuple[bool, bytes]:
+def copied(source: bytes, results: bytes, choose: Choose | None = None) -> tuple[bool, bytes]:
     disk = MemoryDisk()
     disk.make_folder("/f")
-    for path, content in (("/f/source", source), ("/f/errors", errors), ("/f/output", b"half of one, from before")):
+    for path, content in (("/f/source", source), ("/f/results", results), ("/f/output", b"half of one, from before")):
         disk.open(path, create=True).append(content)
-    fitting = copy_lines(disk, "/f/source", "/f/errors", "/f/output", custom_id, 1_000, lambda _: None)
+    fitting = copy_lines(
+        disk, "/f/source", "/f/results", "/f/output", choose or by_id(custom_id), 1_000, lambda _: None
+    )
     return fitting, disk.open("/f/output").read_at(0, 1 << 30)
 
 
@@ -47,6 +49,16 @@ def test_an_error_file_that_does_not_fit_is_noticed(named: tuple[str, ...]) -> N
     assert not copied(written("a", "b", "c"), written(*named))[0]
 
 
+@given(st.lists(st.booleans(), max_size=30), st.integers(-1, 1))
+def test_lines_whose_result_in_one_file_is_an_error_are_copied(failed: list[bool], more: int) -> None:
+    source = b"".join(b"%d\n \r\n" % place for place in range(len(failed)))
+    results = b"".join(b"bad\n" if each else b"good\n" for each in [*failed, True][: len(failed) + more])
+    fitting, output = copied(source, results, by_place(lambda line: line == b"bad"))
+    assert fitting == (more == 0 or (more < 0 and not failed))
+    if fitting:
+        assert output.split() == [b"%d" % place for place, bad in enumerate(failed) if bad]
+
+
 def test_gathering_can_be_stopped() -> None:
     disk = MemoryDisk()
     disk.make_folder("/f")
@@ -56,15 +68,15 @@ def test_gathering_can_be_stopped() -> None:
         raise Stopped
 
     with pytest.raises(Stopped):
-        copy_lines(disk, "/f/source", "/f/source", "/f/output", custom_id, 1_000, stop)
+        copy_lines(disk, "/f/source", "/f/source", "/f/output", by_id(custom_id), 1_000, stop)
 
 
 @pytest.mark.parametrize(
     ("blobs", "why"),
     [
         ({}, "its input file is gone"),
-        ({"files/a": lines("x")}, "its error file is gone"),
-        ({"files/a": lines("x"), "files/b": written("other")}, "its error file does not fit its input"),
+        ({"files/a": lines("x")}, "its result file is gone"),
+        ({"files/a": lines("x"), "files/b": written("other")}, "its results do not fit its input"),
     ],
 )
 async def test_a_retry_whose_lines_are_gone_fails_and_says_so(blobs: dict[str, bytes], why: str) -> None:

@@ -385,6 +385,28 @@ async def test_a_full_project_is_told_so_and_keeps_nothing() -> None:
         assert len(await server.house.files._blobs.keys("files")) == kept  # pyright: ignore
 
 
+async def test_what_failed_is_asked_again_by_the_call_of_the_other_wire() -> None:
+    words = ["fine", "too much", "fine too", "gone", "too much"]
+    refusing = True
+
+    async def script(request: Request) -> Reply:
+        return await picky(request) if refusing else Answer(200, (await picky(a_fine(request))).body)  # type: ignore
+
+    def a_fine(request: Request) -> Request:
+        body = request.body.replace(b"too much", b"better").replace(b"gone", b"back")
+        return msgspec.structs.replace(request, body=body)
+
+    async with walking(script=script) as (server, client):
+        data = b"".join(row("same key", text) for text in words)
+        done = await ended(client, await created(client, await uploaded(server, data)))
+        refusing = False
+        status, made = await server.json("POST", f"/v1/batches/{(done.name or '').replace('batches/', 'batch_')}/retry")
+        assert status == 200
+        again = await client.batches.get(name=made["id"].replace("batch_", "batches/"))
+        rows = await rows_of(server, await ended(client, again))
+        assert texts(rows) == ["better", "back", "better"]
+
+
 async def test_a_job_is_a_batch_on_the_other_wire() -> None:
     async with walking() as (server, client), server.client() as other:
         done = await ended(client, await created(client, HI * 2))

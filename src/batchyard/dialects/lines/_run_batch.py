@@ -100,6 +100,9 @@ class RunBatchDialect:
         answer = Answer(400, error_object(400, f"{error.message} {error.remedy}".strip(), error.param))
         return Result(-1, error.custom_id, Outcome.ERRORED, answer)
 
+    def is_error(self, written: bytes) -> bool:
+        raise NotImplementedError("errors stand apart")
+
     def told(self, result: Result, line: bytes = b"") -> Result:
         return result
 

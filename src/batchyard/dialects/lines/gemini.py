@@ -51,8 +51,9 @@ _BY_CODE = {
 class Config(Struct, frozen=True, kw_only=True):
     """What a run allows in its rows.
 
-    `default_model` is the job's own, for rows that name none; `models` are the names that rows may ask for, None for
-    any. `embeddings` says of which kind the job is. `model_shown` stands in answers, None: the job's own.
+    `default_model` is the job's own, for rows that name none: the plan need not know it, only requests do. `models` are
+    the names that rows may ask for, None for any. `embeddings` says of which kind the job is. `model_shown` stands in
+    answers, None: the job's own.
     """
 
     run_id: str
@@ -100,12 +101,11 @@ class GeminiDialect:
             return _refused(unfit, _name(row))
         except (ValueError, RecursionError) as error:
             return self._bad(number, "invalid_request", f"The request cannot be read: {error}.", "", "request", row)
-        model = said.model or self._config.default_model
-        if model is None or (self._config.models is not None and model not in self._config.models):
-            message = f"The model '{model}' is not served here." if model else "This row names no model."
+        if said.model is not None and self._config.models is not None and said.model not in self._config.models:
+            message = f"The model '{said.model}' is not served here."
             remedy = "GET /v1beta/models lists those that are."
             return self._bad(number, "model_not_found", message, remedy, "request.model", row)
-        return _line(_name(row) or "", model, said)
+        return _line(_name(row) or "", said.model or "", said)
 
     def request(self, place: int, line: bytes) -> Request:
         row, request = row_of(line)
@@ -125,6 +125,9 @@ class GeminiDialect:
         message = f"line {error.number}: {error.message} {error.remedy}".strip()
         failure = Failure(f"{NO_CODE}{int(Rpc.INVALID_ARGUMENT)}", message)
         return Result(-1, error.custom_id, Outcome.ERRORED, failure)
+
+    def is_error(self, written: bytes) -> bool:
+        return "error" in msgspec.json.decode(written, type=dict[str, Raw])
 
     def told(self, result: Result, line: bytes = b"") -> Result:
         reply = result.reply

@@ -60,6 +60,9 @@ class OpenAIDialect(Lines):
         failure = Failure(error.code, f"{error.message} {error.remedy}".strip())
         return Result(-1, error.custom_id, Outcome.ERRORED, failure)
 
+    def is_error(self, written: bytes) -> bool:
+        raise NotImplementedError("errors stand apart")
+
     def told(self, result: Result, line: bytes = b"") -> Result:
         return result
 

@@ -106,6 +106,7 @@ async def _create(request: Request, endpoint: str) -> Response:
             display_name=asked.display_name,
             priority=asked.priority,
         ),
+        idempotency_key=request.headers.get("idempotency-key"),
     )
     return reply(wire.operation(batch))
 
