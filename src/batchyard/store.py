@@ -351,7 +351,9 @@ class Webhooks(Protocol):
     """Webhook endpoints, and the deliveries that are due to them.
 
     An event leaves one delivery for each endpoint of its project that wants its kind, in the transaction that writes
-    the event. A deleted endpoint is unknown, and its deliveries are gone.
+    the event. A deleted endpoint is unknown, and its deliveries are gone. A disabled one gets no new ones, and none of
+    its own is due. Adding a batch adds its own hooks: they hear of that batch alone, instead of the endpoints of the
+    batch's form, no other call knows them, and they are gone when their delivery is forgotten.
     """
 
     async def add(self, endpoint: WebhookEndpoint, most: int) -> None:
@@ -360,8 +362,8 @@ class Webhooks(Protocol):
 
     async def get(self, project: ProjectId, id: WebhookId) -> WebhookEndpoint | None: ...
 
-    async def list(self, project: ProjectId, cursor: Cursor) -> Page[WebhookEndpoint] | None:
-        """A page of a project's endpoints; None where the cursor names nothing of this project."""
+    async def list(self, project: ProjectId, cursor: Cursor, form: Form | None = None) -> Page[WebhookEndpoint] | None:
+        """A page of a project's endpoints of a form; None where the cursor names nothing of this project."""
         ...
 
     async def update(self, project: ProjectId, id: WebhookId, given: EndpointFields, at: int) -> WebhookEndpoint | None:

@@ -14,6 +14,7 @@ from batchyard.domain.batch import MOVES, Batch, BatchId, BatchState, Counts, Fo
 from batchyard.domain.errors import Conflict, Invalid, QuotaExceeded, TooLarge
 from batchyard.domain.event import Event
 from batchyard.domain.file import INLINE, File, FileId
+from batchyard.domain.hooks import Hooks
 from batchyard.domain.line import LineError
 from batchyard.domain.price import Spent, day_of
 from batchyard.domain.result import Usage
@@ -912,6 +913,74 @@ async def test_ended_deliveries_are_forgotten_and_pending_ones_are_not(store: St
     assert await store.webhooks.forget(LATER) == 0
     assert await store.webhooks.forget(LATER + 1) == 1
     assert [each for each, _ in await store.webhooks.due(LATER, 2)] == [second]
+
+
+async def test_a_list_may_be_of_one_wires_endpoints(store: Store) -> None:
+    made = [await an_added(store, form=form) for form in (Form.OPENAI, Form.GEMINI, Form.OPENAI, Form.GEMINI)]
+    assert await store.webhooks.get(OURS, made[1].id) == made[1]
+    for direction, places in ((Direction.DESC, (3, 1)), (Direction.ASC, (1, 3))):
+        page = await store.webhooks.list(OURS, Cursor(1, direction=direction), Form.GEMINI)
+        assert page is not None and (list(page.rows), page.more) == ([made[places[0]]], True)
+        page = await store.webhooks.list(OURS, Cursor(1, made[places[0]].id, direction), Form.GEMINI)
+        assert page is not None and (list(page.rows), page.more) == ([made[places[1]]], False)
+    page = await store.webhooks.list(OURS, Cursor(9))
+    assert page is not None and len(page.rows) == 4
+
+
+async def test_a_disabled_endpoint_waits_with_what_it_has_and_gets_nothing_new(store: Store) -> None:
+    endpoint = await an_added(store)
+    event = await failed(store)
+    disabled = await store.webhooks.update(OURS, endpoint.id, EndpointFields(enabled=False), LATER)
+    assert disabled == changed(endpoint, enabled=False, updated_at=LATER)
+    await failed(store)
+    assert await store.webhooks.due(LATER, 5) == []
+    await store.webhooks.update(OURS, endpoint.id, EndpointFields(enabled=True), LATER)
+    assert [each.event for each, _ in await store.webhooks.due(LATER, 5)] == [event]
+
+
+HOOKS = Hooks(uris=("https://a.example", "https://b.example"), user_metadata={"a": [1, None]})
+
+
+async def test_a_batchs_hooks_are_read_back_with_it(store: Store) -> None:
+    batch = await add_batch(store, hooks=HOOKS, form=Form.GEMINI)
+    assert batch.hooks == HOOKS and await store.batches.get(OURS, batch.id) == batch
+
+
+async def test_a_batchs_hooks_hear_of_its_end_instead_of_its_forms_endpoints(store: Store) -> None:
+    await an_added(store, form=Form.GEMINI)
+    other = await an_added(store, form=Form.OPENAI)
+    await add_batch(store, hooks=HOOKS, form=Form.GEMINI)  # does not end
+    event = await failed(store, hooks=HOOKS, form=Form.GEMINI)
+    due = await store.webhooks.due(LATER, 5)
+    assert {each.event for each, _ in due} == {event}
+    assert sorted(endpoint.url for _, endpoint in due) == sorted([*HOOKS.uris, other.url])
+    for _, hook in due:
+        if hook != other:
+            assert (hook.only_batch, hook.project, hook.form, hook.secrets) == (event.batch_id, OURS, Form.GEMINI, ())
+
+
+async def test_a_batchs_hooks_are_nobodys_endpoints(store: Store) -> None:
+    """Neither seen, nor changed, nor counted."""
+    await failed(store, hooks=HOOKS, form=Form.GEMINI)
+    (_, hook), _ = await store.webhooks.due(LATER, 5)
+    assert await store.webhooks.get(OURS, hook.id) is None
+    assert await store.webhooks.update(OURS, hook.id, EndpointFields(name="x"), LATER) is None
+    assert await store.webhooks.rotate(OURS, hook.id, "x", LATER, keep_old=True) is None
+    assert not await store.webhooks.delete(OURS, hook.id, LATER)
+    assert await store.webhooks.list(OURS, Cursor(9, hook.id)) is None
+    page = await store.webhooks.list(OURS, Cursor(9))
+    assert page is not None and not page.rows
+    await store.webhooks.add(an_endpoint(), 1)
+    assert len(await store.webhooks.due(LATER, 5)) == 2
+
+
+async def test_a_batchs_hooks_go_with_their_delivery(store: Store) -> None:
+    await failed(store, hooks=HOOKS, form=Form.GEMINI)
+    first, second = await store.webhooks.due(LATER, 5)
+    await store.webhooks.write(changed(first[0], state=DeliveryState.DELIVERED, due_at=LATER))
+    assert await store.webhooks.forget(LATER + 1) == 1
+    assert not await store.webhooks.write(first[0])
+    assert list(await store.webhooks.due(LATER, 5)) == [second]
 
 
 # Whatever comes

@@ -49,6 +49,13 @@ def test_a_backup_holds_no_key(cli: Cli, saved: Path) -> None:
     assert saved.stat().st_mode & 0o777 == 0o700
 
 
+def test_the_secret_of_webhooks_is_saved_and_stays_private(cli: Cli, saved: Path) -> None:
+    assert cli.run("restore", "saved", "--data-dir", "other").code == 0
+    first, *others = (cli.path(folder) / "webhook.secret" for folder in ("batchyard-data", "saved", "other"))
+    for other in others:
+        assert other.read_bytes() == first.read_bytes() and other.stat().st_mode & 0o777 == 0o600
+
+
 def test_nothing_is_overwritten(cli: Cli, saved: Path) -> None:
     again = cli.run("backup", str(saved))
     assert again.code == 1 and "exists already" in again.stderr

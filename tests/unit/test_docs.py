@@ -24,6 +24,7 @@ from batchyard.server import multipart, parcel
 from batchyard.server.house import Limits
 from batchyard.server.http.batchyard import events
 from batchyard.server.options import ServeOptions
+from batchyard.service import hooks
 from batchyard.service.rules import UploadRules
 from batchyard.service.webhooks import WebhookRules
 from batchyard.telemetry.metrics import Metrics
@@ -280,6 +281,7 @@ def test_the_bounds_on_the_security_page_are_those_of_the_code() -> None:
         f"| {limits.json_depth} levels; {MOST_LEVELS} |",
         f"| {parcel.FIELD_BYTES // kib} KiB each; {multipart.PARTS}; {multipart.HEAD_BYTES // kib} KiB |",
         f"| {WebhookRules().endpoints} per project; {outside.TIMEOUT_SECONDS:g} s; ",
+        f"| {hooks.MOST_URIS}; {hooks.MOST_METADATA_BYTES} bytes |",
         f"| {events.STALLED_SECONDS:g} s |",
         f"| {ServeOptions(data_folder='').request_timeout_seconds:g} s (`--request-timeout`) |",
     ]

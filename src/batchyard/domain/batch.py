@@ -10,6 +10,7 @@ from msgspec import Struct
 from batchyard.domain.access import KeyId, ProjectId
 from batchyard.domain.errors import Conflict
 from batchyard.domain.file import FileId
+from batchyard.domain.hooks import Hooks
 from batchyard.domain.line import LineError
 from batchyard.domain.result import Usage
 
@@ -84,7 +85,7 @@ class Batch(Struct, frozen=True, kw_only=True):
 
     `asked_model` answers lines that name no model, `display_name` is its owner's own name for it; None where nobody
     said. `inline` says that its requests came without a file, and that its results are asked for in the same way. From
-    `deleted_at` on nobody sees it any more.
+    `deleted_at` on nobody sees it any more. `hooks` are told of its end.
     """
 
     id: BatchId
@@ -104,6 +105,7 @@ class Batch(Struct, frozen=True, kw_only=True):
     display_name: str | None = None
     inline: bool = False
     deleted_at: int | None = None
+    hooks: Hooks | None = None
 
     state: BatchState = BatchState.VALIDATING
     created_at: int

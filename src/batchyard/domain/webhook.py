@@ -7,12 +7,16 @@ import msgspec
 from msgspec import Struct
 
 from batchyard.domain.access import ProjectId
+from batchyard.domain.batch import Batch, BatchId, Form
 from batchyard.domain.event import Event
 
 WebhookId = NewType("WebhookId", str)
 
 EVENT_KINDS = ("batch.completed", "batch.failed", "batch.expired", "batch.cancelled")
 """What can be heard of: the ends of batches. Official clients take an unknown kind for another, without an error."""
+
+PING = "webhook.ping"
+"""The kind of an event that says nothing but that it arrives."""
 
 KEEP_SECONDS = 86_400
 """How long an old secret signs beside its successor, where that was asked for."""
@@ -35,7 +39,12 @@ class SigningSecret(Struct, frozen=True):
 
 
 class WebhookEndpoint(Struct, frozen=True, kw_only=True):
-    """Where events of some kinds are delivered to. The first of `secrets` is the newest."""
+    """Where events of some kinds are delivered to. The first of `secrets` is the newest.
+
+    `form` is the wire that it was made on: it is seen there, and told of events in that wire's words. One that is not
+    `enabled` is told nothing. `only_batch` makes it that batch's own hook: its caller sees it nowhere, it has no
+    secrets, since the server signs with one for all of them, and it goes when the batch's end has been told.
+    """
 
     id: WebhookId
     project: ProjectId
@@ -45,11 +54,19 @@ class WebhookEndpoint(Struct, frozen=True, kw_only=True):
     secrets: tuple[SigningSecret, ...]
     created_at: int
     updated_at: int
+    form: Form = Form.OPENAI
+    enabled: bool = True
+    only_batch: BatchId | None = None
 
     @property
     def secret(self) -> str:
         """The one to verify with from now on."""
         return self.secrets[0].text
+
+    @property
+    def receiver(self) -> str:
+        """Whom it stands for where room is shared: hooks of many batches may name the same URL."""
+        return self.id if self.only_batch is None else f"{self.project} {self.url}"
 
     def signing(self, at: int) -> tuple[str, ...]:
         """The secrets that sign at a time, the newest first."""
@@ -74,6 +91,7 @@ class EndpointFields(Struct, frozen=True, kw_only=True):
     name: str | None = None
     url: str | None = None
     event_kinds: tuple[str, ...] | None = None
+    enabled: bool | None = None
 
 
 class DeliveryState(StrEnum):
@@ -98,6 +116,25 @@ class Delivery(Struct, frozen=True, kw_only=True):
     due_at: int
     first_at: int | None = None
     status: int | None = None
+
+
+def hooks_of(batch: Batch) -> tuple[WebhookEndpoint, ...]:
+    """The endpoints that a batch brings along."""
+    return tuple(
+        WebhookEndpoint(
+            id=WebhookId(f"{batch.id}_{number}"),
+            project=batch.project,
+            name="",
+            url=uri,
+            event_kinds=EVENT_KINDS,
+            secrets=(),
+            created_at=batch.created_at,
+            updated_at=batch.created_at,
+            form=batch.form,
+            only_batch=batch.id,
+        )
+        for number, uri in enumerate(batch.hooks.uris if batch.hooks else ())
+    )
 
 
 def _ending(secret: SigningSecret, until: int) -> SigningSecret:

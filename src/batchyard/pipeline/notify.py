@@ -51,7 +51,7 @@ class Notify:
         self._random = random
         self._carry = carry
         self._settings = settings
-        self._going: dict[tuple[EventId, WebhookId], Delivery] = {}
+        self._going: dict[tuple[EventId, WebhookId], WebhookEndpoint] = {}
         self._stir = asyncio.Event()
 
     async def run(self) -> None:
@@ -59,7 +59,7 @@ class Notify:
         async with asyncio.TaskGroup() as group:
             while True:
                 for delivery, endpoint in self._chosen(await self._fresh()):
-                    self._going[delivery.event.id, endpoint.id] = delivery
+                    self._going[delivery.event.id, endpoint.id] = endpoint
                     group.create_task(self._deliver(delivery, endpoint))
                 await self._stirred()
 
@@ -76,15 +76,15 @@ class Notify:
     def _chosen(self, due: list[tuple[Delivery, WebhookEndpoint]]) -> list[tuple[Delivery, WebhookEndpoint]]:
         """Those that may go now: nobody's slow endpoints take the room of others."""
         settings, going = self._settings, self._going.values()
-        endpoints = Counter(each.endpoint_id for each in going)
-        projects = Counter(each.event.project for each in going)
+        receivers = Counter(each.receiver for each in going)
+        projects = Counter(each.project for each in going)
         chosen: list[tuple[Delivery, WebhookEndpoint]] = []
         for delivery, endpoint in due:
             full = len(going) + len(chosen) >= settings.at_once
-            if full or endpoints[endpoint.id] >= settings.of_endpoint:
+            if full or receivers[endpoint.receiver] >= settings.of_endpoint:
                 continue
             if projects[endpoint.project] < settings.of_project:
-                endpoints[endpoint.id] += 1
+                receivers[endpoint.receiver] += 1
                 projects[endpoint.project] += 1
                 chosen.append((delivery, endpoint))
         return chosen

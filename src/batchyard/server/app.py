@@ -14,6 +14,7 @@ from batchyard.server.http.gemini import absent
 from batchyard.server.http.gemini import batches as gemini_batches
 from batchyard.server.http.gemini import inference as gemini_inference
 from batchyard.server.http.gemini import models as gemini_models
+from batchyard.server.http.gemini import webhooks as gemini_webhooks
 from batchyard.server.http.openai import batches, costs, files, inference, models, uploads, webhooks
 from batchyard.server.middleware import Threshold
 from batchyard.server.openapi.document import document
@@ -37,6 +38,7 @@ def build_app(house: House) -> Starlette:
             *costs.ROUTES,
             *gemini_inference.ROUTES,
             *gemini_batches.ROUTES,
+            *gemini_webhooks.ROUTES,
             *absent.ROUTES,
             *gemini_models.ROUTES,
         ],

@@ -16,6 +16,7 @@ _MAX_KEY_LENGTH = 255
 _MAX_PAIRS = 16
 _MAX_METADATA_KEY = 64
 _MAX_METADATA_VALUE = 512
+_MAX_URL = 2_048
 _TYPE_NAMES: Mapping[type, str] = {
     bool: "a boolean",
     int: "an integer",
@@ -40,6 +41,15 @@ def one_of(value: str, supported: Iterable[str], name: str) -> str:
         raise Invalid(
             f"Invalid value: {_shown(value)}. Supported values are: {listed}.", param=name, reason="invalid_value"
         )
+    return value
+
+
+def url(value: str, name: str) -> str:
+    """A URL that requests can go to, as far as its text tells."""
+    scheme = value.partition("://")[0].lower()
+    if scheme not in ("http", "https") or len(value) > _MAX_URL:
+        message = f"Invalid '{name}': expected an http or https URL of at most {_MAX_URL} characters."
+        raise Invalid(message, param=name, reason="invalid_value")
     return value
 
 

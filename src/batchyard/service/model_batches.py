@@ -16,13 +16,15 @@ from batchyard.domain.batch import Batch, BatchId, Counts, Form
 from batchyard.domain.errors import BadLines, Conflict, Invalid, NotFound, QuotaExceeded
 from batchyard.domain.event import arrival
 from batchyard.domain.file import INLINE, File, FileId
+from batchyard.domain.hooks import Hooks
 from batchyard.domain.line import LineError
-from batchyard.service import checks
+from batchyard.service import checks, hooks
 from batchyard.service.access import require
 from batchyard.service.batches import Batches, found, no_batch
 from batchyard.service.ids import Ids
 from batchyard.service.incoming import receive
 from batchyard.service.rules import BatchRules, QuotaOf
+from batchyard.service.webhooks import Check
 from batchyard.store import BatchFilter, Direction, Once, Page, Store
 
 LIST_LIMIT = 1000
@@ -42,6 +44,7 @@ class CreateModelBatch(Struct, frozen=True, kw_only=True):
     lines: bytes | None = None
     display_name: str | None = None
     priority: int | None = None
+    hooks: Hooks | None = None
 
 
 class Checked(Struct, frozen=True):
@@ -57,7 +60,10 @@ CheckLines = Callable[[Batch, bytes], Awaitable[Checked]]
 
 
 class ModelBatches:
-    """What a caller may do with such batches. Those of other forms are unknown here."""
+    """What a caller may do with such batches. Those of other forms are unknown here.
+
+    `check` says whether webhooks that a batch brings along could be delivered to.
+    """
 
     def __init__(
         self,
@@ -69,6 +75,7 @@ class ModelBatches:
         rules: BatchRules,
         batches: Batches,
         check_lines: CheckLines,
+        check: Check = hooks.nowhere,
     ) -> None:
         self._store = store
         self._blobs = blobs
@@ -78,6 +85,7 @@ class ModelBatches:
         self._rules = rules
         self._batches = batches
         self._check_lines = check_lines
+        self._check = check
 
     async def create(self, caller: Caller, asked: CreateModelBatch, *, idempotency_key: str | None = None) -> Batch:
         """A new batch, to be validated.
@@ -88,6 +96,7 @@ class ModelBatches:
         require(caller, Action.RUN_BATCHES)
         quota = self._quota_of(caller.project)
         batch, once = self._new(caller, asked, quota), _once(asked, idempotency_key)
+        await hooks.require_told(batch.hooks, self._check)
         if asked.lines is not None:
             return await self._create_inline(await self._checked(batch, asked.lines), asked.lines, quota, once)
         file = await self._input(caller, batch.input_file_id)
@@ -163,6 +172,7 @@ class ModelBatches:
             asked_model=asked.model,
             display_name=asked.display_name,
             inline=asked.lines is not None,
+            hooks=hooks.plain(asked.hooks),
             created_at=at,
             expires_at=at + seconds,
             deadline_at=at + seconds,

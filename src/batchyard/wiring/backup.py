@@ -21,6 +21,7 @@ from batchyard.domain.errors import Conflict, Invalid, Unavailable
 from batchyard.stores.sqlite import snapshot
 from batchyard.stores.sqlite.snapshot import Needed
 from batchyard.wiring.house import RUNS
+from batchyard.wiring.secret import HOOK_FILE, write_secret
 
 FACTS = "facts.db"
 BLOBS = "blobs"
@@ -81,6 +82,7 @@ def restore(backup: str, data_folder: str, *, verify: bool, told: Told) -> About
         snapshot.check(str(source / FACTS))
         shutil.copyfile(source / FACTS, partial / FACTS)
         (partial / FACTS).chmod(0o600)
+        _copy_secret(source, partial)
         _bring(source, partial, snapshot.needed(str(source / FACTS)), verify, told)
         _copy_runs(source, partial)
         with suppress(FileNotFoundError):
@@ -103,6 +105,7 @@ def _save(source: Path, partial: Path, told: Told) -> About:
         facts.unlink(missing_ok=True)
         snapshot.take(str(source / FACTS), str(facts))
         facts.chmod(0o600)
+        _copy_secret(source, partial)
         try:
             linked = _bring(source, partial, blobs := snapshot.needed(str(facts)), False, told)
         except Invalid:
@@ -155,6 +158,12 @@ def _check(here: Path, blob: Needed, verify: bool) -> None:
         with here.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != blob.sha256:
                 raise Invalid(f"{blob.key} is not what it was.", remedy="Use another backup.")
+
+
+def _copy_secret(source: Path, target: Path) -> None:
+    """Receivers verify with it, so it must be the same afterwards. One older than this release has none."""
+    with suppress(FileNotFoundError):
+        write_secret(str(target / HOOK_FILE), (source / HOOK_FILE).read_text("utf-8").strip())
 
 
 def _copy_runs(source: Path, target: Path) -> int:

@@ -56,6 +56,7 @@ from batchyard.wiring.batches import (
 from batchyard.wiring.heavy.steps import HEAVY_BYTES, InProcesses
 from batchyard.wiring.lines import checked
 from batchyard.wiring.measures import Measures
+from batchyard.wiring.secret import HOOK_FILE, signing_secret
 from batchyard.wiring.webhooks import Courier, WebhookSettings
 
 RUNS = "runs"
@@ -184,7 +185,8 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         await tidy(parts, ground.blob_steps)
         await examinations.clear()
 
-    courier = Courier(settings.webhooks, clock)
+    secret = signing_secret(f"{ground.folder}/{HOOK_FILE}", ids.webhook_secret)
+    courier = Courier(settings.webhooks, clock, store.batches.get, secret)
     notify = Notify(store, clock, ground.random, courier.carry, settings.webhooks.notify)
     house = House(
         access=access,
@@ -200,6 +202,7 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
             settings.batch_rules,
             batches,
             lambda batch, data: apart(lambda: checked(parts.dialect(batch), data)),
+            courier.check,
         ),
         retries=Retries(noticed, clock, ids, settings.quota_of, settings.batch_rules),
         results=Results(store, ground.blobs, clock, underway.portion),

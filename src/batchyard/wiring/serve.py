@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import logging
-import os
 import random
 import resource
 import sys
@@ -35,6 +34,7 @@ from batchyard.stores import sqlite
 from batchyard.wiring.batches import BATCH_RULES, LANES
 from batchyard.wiring.house import Ground, HouseSettings, Rooms, build_rooms, run_duties
 from batchyard.wiring.quotas import Quotas
+from batchyard.wiring.secret import write_secret
 from batchyard.wiring.served import Served
 from batchyard.wiring.webhooks import WebhookSettings
 
@@ -163,18 +163,8 @@ async def _first_key(options: ServeOptions, access: Access, store: Store, say: S
     if made is None:
         return
     path = f"{options.data_folder}/{KEY_FILE}"
-    _write_secret(path, made[1])
+    write_secret(path, made[1])
     say(f"Administrator's key, shown this once and kept in {path}: {made[1]}")
-
-
-def _write_secret(path: str, secret: str) -> None:
-    """Write a file that only its owner may read, from its first byte on."""
-    Path(path).unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secret + "\n")
-        file.flush()
-        os.fsync(descriptor)
 
 
 async def _open_doors(options: ServeOptions, rooms: Rooms, quotas: Quotas, stop: asyncio.Event, say: Say) -> None:

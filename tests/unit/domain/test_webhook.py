@@ -1,8 +1,9 @@
 """Which secrets sign when, and what a change moves."""
 
-from batchyard.domain.batch import TERMINAL
-from batchyard.domain.webhook import EVENT_KINDS, KEEP_SECONDS, MOST_SECRETS, EndpointFields, SigningSecret
-from tests.support.tenants import START, an_endpoint, changed
+from batchyard.domain.batch import TERMINAL, Form
+from batchyard.domain.hooks import Hooks
+from batchyard.domain.webhook import EVENT_KINDS, KEEP_SECONDS, MOST_SECRETS, EndpointFields, SigningSecret, hooks_of
+from tests.support.tenants import START, THEIRS, a_batch, an_endpoint, changed
 
 LATER = START + 100
 
@@ -49,3 +50,21 @@ def test_a_change_that_changes_nothing_moves_no_time() -> None:
 def test_a_secret_does_not_show_itself() -> None:
     endpoint = an_endpoint(secrets=(SigningSecret("whsec_hush", 5),))
     assert "hush" not in f"{endpoint} {endpoint!r} {endpoint.secrets}" and "until=5" in repr(endpoint)
+
+
+def test_a_batch_brings_an_endpoint_for_each_of_its_uris() -> None:
+    batch = a_batch(hooks=Hooks(uris=("https://a.example", "https://b.example")), form=Form.GEMINI)
+    hooks = hooks_of(batch)
+    assert [each.url for each in hooks] == ["https://a.example", "https://b.example"]
+    assert len({each.id for each in hooks}) == 2
+    assert {(each.only_batch, each.form, each.event_kinds, each.secrets) for each in hooks} == {
+        (batch.id, Form.GEMINI, EVENT_KINDS, ())
+    }
+    assert hooks_of(a_batch()) == hooks_of(a_batch(hooks=Hooks(user_metadata={}))) == ()
+
+
+def test_hooks_of_many_batches_share_the_room_of_a_receiver_within_their_project() -> None:
+    hooks = Hooks(uris=("https://a.example",))
+    (one,), (two,), (theirs,) = (hooks_of(a_batch(hooks=hooks, **who)) for who in ({}, {}, {"project": THEIRS}))
+    assert one.receiver == two.receiver != theirs.receiver
+    assert an_endpoint().receiver != an_endpoint().receiver

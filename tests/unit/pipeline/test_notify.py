@@ -14,6 +14,7 @@ from batchyard.domain.access import ProjectId, Quota
 from batchyard.domain.batch import Batch, BatchState
 from batchyard.domain.errors import Unavailable
 from batchyard.domain.event import Event
+from batchyard.domain.hooks import Hooks
 from batchyard.domain.webhook import WebhookEndpoint
 from batchyard.pipeline.notify import Notify, NotifySettings
 from batchyard.stores import sqlite
@@ -33,7 +34,10 @@ class LoopClock:
 
 
 class Endpoints:
-    """Each answers as its name says: a status, `slow`, `down`, `hangs`, or `broken` in a way that nobody foresaw."""
+    """Each answers as its name says: a status, `slow`, `down`, `hangs`, or `broken` in a way that nobody foresaw.
+
+    A batch's own hook has no name: its URL says it.
+    """
 
     def __init__(self) -> None:
         self.came: list[tuple[float, str, str]] = []
@@ -42,18 +46,19 @@ class Endpoints:
         self.answers: dict[str, list[int]] = {}
 
     async def carry(self, endpoint: WebhookEndpoint, event: Event) -> int:
-        self.came.append((asyncio.get_running_loop().time(), endpoint.name, event.id))
+        name = endpoint.name or endpoint.url
+        self.came.append((asyncio.get_running_loop().time(), name, event.id))
         self.now += 1
         self.most = max(self.most, self.now)
         try:
-            return await self._answer(endpoint)
+            return await self._answer(name)
         finally:
             self.now -= 1
 
-    async def _answer(self, endpoint: WebhookEndpoint) -> int:
-        if self.answers.get(endpoint.name):
-            return self.answers[endpoint.name].pop(0)
-        match endpoint.name.split()[0]:
+    async def _answer(self, name: str) -> int:
+        if self.answers.get(name):
+            return self.answers[name].pop(0)
+        match name.split()[0]:
             case "down":
                 raise Unavailable("nobody listens")
             case "broken":
@@ -84,9 +89,9 @@ class House:
         await self.store.webhooks.add(made, 1_000)
         return made
 
-    async def ended(self, project: ProjectId = OURS) -> Event:
+    async def ended(self, project: ProjectId = OURS, hooks: Hooks | None = None) -> Event:
         now = int(LoopClock().now())
-        batch: Batch = a_batch(project=project, created_at=now)
+        batch: Batch = a_batch(project=project, created_at=now, hooks=hooks)
         await self.store.batches.add(batch, an_event(batch), Quota(batches=10_000))
         after = batch.move(BatchState.FAILED, now)
         event = an_event(after)
@@ -203,6 +208,23 @@ def test_a_project_with_many_slow_endpoints_leaves_room_for_others() -> None:
     in_virtual_time(walk())
 
 
+def test_own_hooks_of_many_batches_at_a_slow_receiver_hold_nobody_up() -> None:
+    async def walk() -> None:
+        house = await a_house()
+        await house.endpoint("200")
+        for _ in range(100):
+            await house.ended(hooks=Hooks(uris=("hangs",)))
+        async with house.notifying():
+            await asyncio.sleep(2)
+            event = await house.ended()
+            await asyncio.sleep(2)
+            assert house.endpoints.events("200") == [event.id]
+            assert len(house.endpoints.events("hangs")) == 4
+        await house.store.close()
+
+    in_virtual_time(walk())
+
+
 def test_a_deleted_endpoint_hears_nothing_more() -> None:
     async def walk() -> None:
         house = await a_house(**RARELY)
@@ -228,6 +250,7 @@ def test_what_was_pending_goes_on_after_a_restart_under_the_same_id(tmp_path: Pa
         await house.endpoint("hangs")
         await house.endpoint("200")
         ended = await house.ended()
+        own.append(await house.ended(hooks=Hooks(uris=("hangs on", "204"))))
         await house.store.close()
         return ended
 
@@ -236,6 +259,7 @@ def test_what_was_pending_goes_on_after_a_restart_under_the_same_id(tmp_path: Pa
         async with house.notifying():
             await asyncio.sleep(3)
         assert house.endpoints.events("hangs") == house.endpoints.events("200") == [wanted.id]
+        assert house.endpoints.events("hangs on") == house.endpoints.events("204") == [own[0].id]
         await house.store.close()
 
     async def after() -> None:
@@ -243,8 +267,10 @@ def test_what_was_pending_goes_on_after_a_restart_under_the_same_id(tmp_path: Pa
         async with house.notifying():
             await asyncio.sleep(3)
         assert house.endpoints.events("hangs") == [wanted.id] and house.endpoints.events("200") == []
+        assert house.endpoints.events("hangs on") == [own[0].id] and house.endpoints.events("204") == []
         await house.store.close()
 
+    own: list[Event] = []
     wanted = in_virtual_time(event())
     in_virtual_time(killed())
     in_virtual_time(after())

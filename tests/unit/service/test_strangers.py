@@ -17,6 +17,7 @@ from batchyard.domain.access import HOME, Caller, Key, ProjectId, Quota, Role
 from batchyard.domain.batch import Batch, BatchId, Form
 from batchyard.domain.errors import BatchyardError
 from batchyard.domain.file import File, FileId
+from batchyard.domain.hooks import Hooks
 from batchyard.domain.upload import Part, Upload
 from batchyard.domain.webhook import Delivery, EndpointFields, WebhookEndpoint
 from batchyard.service.access import Access
@@ -28,7 +29,7 @@ from batchyard.service.uploads import CreateUpload, Uploads
 from batchyard.service.webhooks import Webhooks
 from batchyard.store import Direction, Page
 from tests.support.house import A_LINE, House, Rules, open_house
-from tests.support.tenants import OURS, THEIRS, THEM, US, an_event, changed, pieces
+from tests.support.tenants import OURS, THEIRS, THEM, US, a_batch, an_event, changed, pieces
 
 ASKED = CreateUpload(filename="a", purpose="user_data", bytes=5, mime_type="text/plain")
 HOOK = EndpointFields(name="ci", url="https://ci.example/", event_kinds=("batch.failed",))
@@ -48,6 +49,8 @@ UNKNOWN: Names = {
     "gone batch": "batch_33333333333333333333333333333333",
     "endpoint": "we_00000000000000000000000000000000",
     "gone endpoint": "we_11111111111111111111111111111111",
+    "Gemini endpoint": "we_22222222222222222222222222222222",
+    "hook": "batch_44444444444444444444444444444444_0",
     "key": "key_0000000000000000000000",
     "project": "proj_0000000000000000000000",
     "idempotency": "never used",
@@ -151,30 +154,44 @@ CALLS: dict[str, list[Call]] = {
         lambda h, c, ids: h.retries.retry(c, ids["batch"], RetryBatch()),
         lambda h, c, ids: h.retries.retry(c, ids["ended batch"], RetryBatch(), idempotency_key=ids["idempotency"]),
     ],
-    "Webhooks.create": [lambda h, c, ids: h.webhooks.create(c, HOOK)],
+    "Webhooks.create": [
+        lambda h, c, ids: h.webhooks.create(c, HOOK),
+        lambda h, c, ids: h.webhooks.create(c, HOOK, Form.GEMINI),
+    ],
     "Webhooks.get": [
         lambda h, c, ids: h.webhooks.get(c, ids["endpoint"]),
         lambda h, c, ids: h.webhooks.get(c, ids["gone endpoint"]),
+        lambda h, c, ids: h.webhooks.get(c, ids["Gemini endpoint"], Form.GEMINI),
+        lambda h, c, ids: h.webhooks.get(c, ids["hook"], Form.GEMINI),
     ],
     "Webhooks.list": [
         lambda h, c, ids: h.webhooks.list(c),
         lambda h, c, ids: h.webhooks.list(c, limit=1, direction=Direction.ASC),
         lambda h, c, ids: h.webhooks.list(c, after=ids["endpoint"]),
         lambda h, c, ids: h.webhooks.list(c, after=ids["gone endpoint"]),
+        lambda h, c, ids: h.webhooks.list(c, form=Form.GEMINI),
+        lambda h, c, ids: h.webhooks.list(c, after=ids["hook"], form=Form.GEMINI),
     ],
     "Webhooks.update": [
         lambda h, c, ids: h.webhooks.update(c, ids["endpoint"], HOOK),
         lambda h, c, ids: h.webhooks.update(c, ids["endpoint"], EndpointFields(event_kinds=("no",))),
         lambda h, c, ids: h.webhooks.update(c, ids["gone endpoint"], HOOK),
+        lambda h, c, ids: h.webhooks.update(c, ids["Gemini endpoint"], HOOK, Form.GEMINI),
+        lambda h, c, ids: h.webhooks.update(c, ids["hook"], HOOK, Form.GEMINI),
     ],
     "Webhooks.delete": [
         lambda h, c, ids: h.webhooks.delete(c, ids["endpoint"]),
         lambda h, c, ids: h.webhooks.delete(c, ids["gone endpoint"]),
+        lambda h, c, ids: h.webhooks.delete(c, ids["hook"], Form.GEMINI),
     ],
     "Webhooks.rotate_secret": [lambda h, c, ids: h.webhooks.rotate_secret(c, ids["endpoint"], keep_old=True)],
     "Webhooks.test": [
         lambda h, c, ids: h.webhooks.test(c, ids["endpoint"], "batch.failed"),
         lambda h, c, ids: h.webhooks.test(c, ids["gone endpoint"], "batch.failed"),
+    ],
+    "Webhooks.ping": [
+        lambda h, c, ids: h.webhooks.ping(c, ids["Gemini endpoint"], Form.GEMINI),
+        lambda h, c, ids: h.webhooks.ping(c, ids["hook"], Form.GEMINI),
     ],
     "Webhooks.kinds": [lambda h, c, ids: _kinds(h, c)],
     "Access.create_key": [
@@ -224,6 +241,8 @@ async def furnish(house: House) -> Names:
     await house.uploads.complete(US, ended.id, [])
     asked = CreateBatch(input_file_id=file.id, endpoint="/v1/embeddings", completion_window="24h")
     batch = await house.batches.create(US, asked, idempotency_key="ours")
+    hooked = a_batch(hooks=Hooks(uris=("https://ci.example/",)), form=Form.GEMINI)
+    await house.store.batches.add(hooked, an_event(hooked), Quota())
     done = await house.batches.create(US, asked)
     failed = done.move(done.state.FAILED, house.clock.at())
     await house.store.batches.move(done.state, failed, an_event(failed))
@@ -231,6 +250,7 @@ async def furnish(house: House) -> Names:
     await house.model_batches.delete(US, gone_batch.id, Form.GEMINI)
     endpoint, gone_endpoint = await house.webhooks.create(US, HOOK), await house.webhooks.create(US, HOOK)
     await house.webhooks.delete(US, gone_endpoint.id)
+    gemini = await house.webhooks.create(US, HOOK, Form.GEMINI)
     key, _ = await house.access.create_key(US, "ours", Role.EDITOR)
     async with house.files.receive(US) as receiving:
         await receiving.write(A_LINE * 2)
@@ -247,6 +267,8 @@ async def furnish(house: House) -> Names:
         "gone batch": gone_batch.id,
         "endpoint": endpoint.id,
         "gone endpoint": gone_endpoint.id,
+        "Gemini endpoint": gemini.id,
+        "hook": f"{hooked.id}_0",
         "key": key.id,
         "project": OURS,
         "idempotency": "ours",
@@ -299,6 +321,7 @@ async def ours(house: House) -> object:
         [await house.bytes_of(file.id) for file in files],
         (await house.batches.list(US)).rows,
         (await house.webhooks.list(US)).rows,
+        (await house.webhooks.list(US, form=Form.GEMINI)).rows,
         await house.store.webhooks.due(house.clock.at(), 100),
         await house.access.list_keys(US),
         [event for _, event in await house.store.events.after(0, 1_000, OURS)],

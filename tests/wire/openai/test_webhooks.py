@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 from unittest.mock import patch
 
@@ -21,66 +20,18 @@ from openai.types.webhooks import BatchCompletedWebhookEvent, WebhookEndpointWit
 
 from batchyard.domain.access import Role
 from batchyard.pipeline.calendar import CalendarSettings
-from batchyard.pipeline.notify import NotifySettings
-from batchyard.policy.delivery import DeliverySchedule
 from batchyard.service.webhooks import WebhookRules
 from batchyard.wiring.webhooks import WebhookSettings
 from tests.support.batches import requests
+from tests.support.receiver import AT_ONCE, LOOPBACK, PUBLIC, Receiver, public
 from tests.support.serving import MODEL, Live, live
 from tests.support.tenants import FakeClock
-from tests.support.web_server import Exchange, Seen, Step, serving
+from tests.support.web_server import Exchange, Seen, serving
 
 CHAT = "/v1/chat/completions"
 ALL: Any = ["batch.completed", "batch.failed", "batch.expired", "batch.cancelled"]
 WALKS = CalendarSettings(look_seconds=1)
-AT_ONCE = NotifySettings(look_seconds=0.02, schedule=DeliverySchedule(first_pause_seconds=0))
 FAILING = requests(1, MODEL).replace(CHAT.encode(), b"/v1/embeddings")
-LOOPBACK = WebhookSettings(allow_private=("127.0.0.1",), notify=AT_ONCE)
-
-
-async def public(host: str, port: int) -> Sequence[str]:
-    """Everything is on the public internet."""
-    return ["1.1.1.1"]
-
-
-PUBLIC = WebhookSettings(resolve=public)
-
-
-class Receiver:
-    """Answers deliveries with a status each, the last one again and again; tells the test of each."""
-
-    def __init__(self, *statuses: int, clock: FakeClock | None = None) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._came: asyncio.Queue[Seen] = asyncio.Queue()
-        self._clock = clock
-        self._statuses = statuses or (200,)
-        self.url = ""
-
-    @contextmanager
-    def listening(self) -> Generator["Receiver"]:
-        with serving(*map(self._step, self._statuses)) as script:
-            self.url = f"{script.url}hooks/?token=1"
-            yield self
-
-    def _step(self, status: int) -> Step:
-        def step(exchange: Exchange) -> None:
-            self._loop.call_soon_threadsafe(self._come, exchange.seen)
-            exchange.reply(status, b"thanks", {"Location": "/elsewhere"} if status == 302 else {})
-
-        return step
-
-    def _come(self, seen: Seen) -> None:
-        self._came.put_nowait(seen)
-        if self._clock is not None:
-            self._clock.time += 7
-
-    async def next(self) -> Seen:
-        async with asyncio.timeout(30):
-            return await self._came.get()
-
-    @property
-    def count(self) -> int:
-        return self._came.qsize()
 
 
 async def endpoint(client: AsyncOpenAI, url: str, kinds: Any = ALL) -> WebhookEndpointWithSecret:

@@ -17,8 +17,10 @@ from batchyard.dialects.gemini.generate import model_name
 from batchyard.dialects.gemini.spelling import Json, camel
 from batchyard.dialects.gemini.times import timestamp
 from batchyard.dialects.gemini.unfit import Rpc, Shapeless, Unfit
+from batchyard.dialects.gemini.webhooks import hooks_of
 from batchyard.dialects.lines._ascii import one_line
 from batchyard.domain.batch import Batch, BatchId, BatchState, output_name, short
+from batchyard.domain.hooks import Hooks
 
 T = TypeVar("T")
 
@@ -53,17 +55,14 @@ _ENDS: Mapping[BatchState, tuple[Rpc, str]] = {
 
 
 class Creation(Struct, frozen=True, kw_only=True):
-    """What a caller asks for. Either `file` is named or `rows` are given, as the lines of such a file would be.
-
-    `webhook_config` is as it was written.
-    """
+    """What a caller asks for. Either `file` is named or `rows` are given, as the lines of such a file would be."""
 
     file: str | None = None
     rows: bytes | None = None
     model: str | None = None
     display_name: str | None = None
     priority: int | None = None
-    webhook_config: Json | None = None
+    hooks: Hooks | None = None
 
 
 class Description(Struct, frozen=True):
@@ -84,14 +83,14 @@ def creation(body: bytes) -> Creation:
             "A batch has either a file or requests.", "batch.inputConfig", "Give 'fileName' or 'requests', one of them."
         )
     said = _Said(batch, "batch")
-    model, hooks = said.value("model", read.text), said.value("webhookConfig", read.an_object)
+    model = said.value("model", read.text)
     return Creation(
         file=_Said(source, "batch.inputConfig").value("fileName", read.text),
         rows=_rows(source["requests"]) if "requests" in source else None,
         model=None if model is None else model_name(model),
         display_name=_display_name(said),
         priority=_priority(said),
-        webhook_config=hooks,
+        hooks=said.value("webhookConfig", hooks_of),
     )
 
 

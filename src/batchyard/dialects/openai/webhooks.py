@@ -1,32 +1,17 @@
-"""Webhooks on the OpenAI wire: the calls that manage them, their objects, and the deliveries themselves.
+"""Webhooks on the OpenAI wire: the calls that manage them, their objects, and the deliveries themselves."""
 
-A delivery is signed as Standard Webhooks has it: `webhook-id` is an event's, whenever it is sent; `webhook-timestamp`
-is of this very attempt, because receivers refuse what is older than five minutes; each working secret adds a signature.
-"""
-
-import base64
-import hashlib
-import hmac
 from collections.abc import Sequence
 
 import msgspec
-from msgspec import Struct
 
 from batchyard.dialects.openai import fields as wire
 from batchyard.dialects.openai.objects import Object
+from batchyard.dialects.signing import PREFIX, Message, signed
 from batchyard.domain.event import Event
 from batchyard.domain.webhook import Delivery, EndpointFields, WebhookEndpoint
 
-_PREFIX = "whsec_"
 _SHOWN = 2
 """How many characters of a secret its hint shows."""
-
-
-class Message(Struct, frozen=True):
-    """What goes to an endpoint."""
-
-    headers: dict[str, str]
-    body: bytes
 
 
 def endpoint_fields(body: bytes, depth: int) -> EndpointFields:
@@ -61,7 +46,7 @@ def endpoint_object(endpoint: WebhookEndpoint, *, secret: bool = False) -> Objec
         "event_types": list(endpoint.event_kinds),
         "created_at": endpoint.created_at,
         "updated_at": endpoint.updated_at,
-        "signing_secret_hint": f"{_PREFIX}...{endpoint.secret[-_SHOWN:]}",
+        "signing_secret_hint": f"{PREFIX}...{endpoint.secret[-_SHOWN:]}",
         **shown,
     }
 
@@ -92,25 +77,4 @@ def event_object(event: Event) -> Object:
 
 def message(event: Event, secrets: Sequence[str], at: int) -> Message:
     """An event as it is delivered at a time."""
-    body = msgspec.json.encode(event_object(event))
-    id = f"wh_{event.id.removeprefix('evt_')}"
-    headers = {
-        "content-type": "application/json",
-        "user-agent": "batchyard",
-        "webhook-id": id,
-        "webhook-timestamp": str(at),
-        "webhook-signature": " ".join(f"v1,{signature(secret, id, at, body)}" for secret in secrets),
-    }
-    return Message(headers, body)
-
-
-def signature(secret: str, id: str, at: int, body: bytes) -> str:
-    """HMAC-SHA256 of id, time and body, in base64."""
-    signed = b"%b.%d.%b" % (id.encode(), at, body)
-    return base64.b64encode(hmac.digest(_key(secret), signed, hashlib.sha256)).decode()
-
-
-def _key(secret: str) -> bytes:
-    if secret.startswith(_PREFIX):
-        return base64.b64decode(secret.removeprefix(_PREFIX))
-    return secret.encode()
+    return signed(f"wh_{event.id.removeprefix('evt_')}", msgspec.json.encode(event_object(event)), secrets, at)

@@ -17,9 +17,9 @@ from batchyard.stores.sqlite.files import add_file, nameless_if_taken
 from batchyard.stores.sqlite.limits import made_before, remember, require_token_room
 from batchyard.stores.sqlite.paging import page
 from batchyard.stores.sqlite.spending import add_spent
-from batchyard.stores.sqlite.webhooks import enqueue
+from batchyard.stores.sqlite.webhooks import add_hooks, enqueue
 
-_JSON = ("metadata", "counts", "usage", "errors")
+_JSON = ("metadata", "counts", "usage", "errors", "hooks")
 """Columns that hold a value as JSON."""
 
 
@@ -119,6 +119,7 @@ def _add_once(t: Transaction, batch: Batch, event: Event, quota: Quota, once: On
     input_file = t.row("files/get", project=batch.project, id=_input_file_id(t, batch), at=batch.created_at)
     batch = msgspec.structs.replace(batch, input_blob=input_file["blob"] if input_file else None)
     t.run("batches/add", **_values(batch))
+    add_hooks(t, batch)
     _add_event(t, event)
     remember(t, batch.project, "batches", once, batch.id)
     return batch

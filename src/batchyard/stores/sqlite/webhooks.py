@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from batchyard.domain.access import ProjectId
+from batchyard.domain.batch import Batch, Form
 from batchyard.domain.errors import QuotaExceeded
 from batchyard.domain.event import Event
-from batchyard.domain.webhook import Delivery, EndpointFields, WebhookEndpoint, WebhookId
+from batchyard.domain.webhook import Delivery, EndpointFields, WebhookEndpoint, WebhookId, hooks_of
 from batchyard.store import Cursor, Page
 from batchyard.stores.sqlite.database import Database, Row, Transaction
 from batchyard.stores.sqlite.paging import page
@@ -26,8 +27,8 @@ class SqliteWebhooks:
     async def get(self, project: ProjectId, id: WebhookId) -> WebhookEndpoint | None:
         return await self._database.read(lambda t: _get(t, project, id))
 
-    async def list(self, project: ProjectId, cursor: Cursor) -> Page[WebhookEndpoint] | None:
-        return await self._database.read(lambda t: page(t, "webhooks", project, cursor, _endpoint))
+    async def list(self, project: ProjectId, cursor: Cursor, form: Form | None = None) -> Page[WebhookEndpoint] | None:
+        return await self._database.read(lambda t: page(t, "webhooks", project, cursor, _endpoint, form=form))
 
     async def update(self, project: ProjectId, id: WebhookId, given: EndpointFields, at: int) -> WebhookEndpoint | None:
         return await self._database.write(lambda t: _change(t, project, id, lambda old: old.changed(given, at)))
@@ -51,12 +52,18 @@ class SqliteWebhooks:
         return await self._database.write(lambda t: bool(t.run("webhooks/write", **values)))
 
     async def forget(self, before: int) -> int:
-        return await self._database.write(lambda t: t.run("webhooks/forget", before=before))
+        return await self._database.write(lambda t: _forget(t, before))
 
 
 def enqueue(t: Transaction, event: Event) -> None:
     """Leave a delivery of an event for each endpoint that wants to hear of it, within the event's transaction."""
     t.run("webhooks/enqueue", **msgspec.structs.asdict(event))
+
+
+def add_hooks(t: Transaction, batch: Batch) -> None:
+    """Keep a batch's own hooks, within the transaction that adds it."""
+    for hook in hooks_of(batch):
+        t.run("webhooks/add", **_values(hook))
 
 
 def _add(t: Transaction, endpoint: WebhookEndpoint, most: int) -> None:
@@ -96,12 +103,21 @@ def _delete(t: Transaction, project: ProjectId, id: WebhookId, at: int) -> bool:
 def _due(t: Transaction, at: int, each: int) -> list[tuple[Delivery, WebhookEndpoint]]:
     """The first few of each endpoint, so that one with many does not stand before the others."""
     due: list[tuple[Delivery, WebhookEndpoint]] = []
-    waiting = t.row("webhooks/waiting", after="")
+    waiting = t.row("webhooks/waiting", at=at, after="")
     while waiting is not None and waiting["id"] is not None:
         rows = t.rows("webhooks/due", endpoint_id=waiting["id"], at=at, each=each)
         due += [(_delivery(row), _endpoint(row | {"id": row["endpoint_id"]})) for row in rows]
-        waiting = t.row("webhooks/waiting", after=waiting["id"])
+        waiting = t.row("webhooks/waiting", at=at, after=waiting["id"])
     return sorted(due, key=lambda found: found[0].due_at)
+
+
+def _forget(t: Transaction, before: int) -> int:
+    """Hooks of one batch go with their only delivery."""
+    spent = t.rows("webhooks/spent", before=before)
+    forgotten = t.run("webhooks/forget", before=before)
+    for hook in spent:
+        t.run("webhooks/drop", id=hook["id"])
+    return forgotten
 
 
 def _values(endpoint: WebhookEndpoint) -> Row:
@@ -110,7 +126,8 @@ def _values(endpoint: WebhookEndpoint) -> Row:
 
 
 def _endpoint(row: Row) -> WebhookEndpoint:
-    return msgspec.convert(row | {name: msgspec.json.decode(row[name]) for name in _JSON}, WebhookEndpoint)
+    read = {name: msgspec.json.decode(row[name]) for name in _JSON}
+    return msgspec.convert(row | read | {"enabled": bool(row["enabled"])}, WebhookEndpoint)
 
 
 def _delivery(row: Row) -> Delivery:

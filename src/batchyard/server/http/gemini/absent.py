@@ -9,15 +9,15 @@ from batchyard.server.access import caller_of
 from batchyard.server.paths import GEMINI
 
 _METHODS = ["GET", "POST", "PATCH", "DELETE"]
-_ROOMS = ("files", "upload", "webhooks", "cachedContents")
+_ROOMS = ("files", "upload", "cachedContents")
 
 
 async def absent(request: Request) -> Response:
     """No call here is answered."""
     await caller_of(request)
     raise Unsupported(
-        "Files, batches, webhooks and cached contents are not served on Gemini's wire.",
-        remedy="The same server has files, batches and webhooks on OpenAI's: /v1/files, /v1/batches, /v1/webhooks.",
+        "Files and cached contents are not served on Gemini's wire.",
+        remedy="The same server has files on OpenAI's: /v1/files.",
     )
 
 

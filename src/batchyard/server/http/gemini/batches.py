@@ -105,6 +105,7 @@ async def _create(request: Request, endpoint: str) -> Response:
             lines=asked.rows,
             display_name=asked.display_name,
             priority=asked.priority,
+            hooks=asked.hooks,
         ),
         idempotency_key=request.headers.get("idempotency-key"),
     )

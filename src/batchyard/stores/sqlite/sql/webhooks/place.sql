@@ -1,1 +1,1 @@
-SELECT created_at, position FROM webhooks WHERE project = :project AND id = :id
+SELECT created_at, position FROM webhooks WHERE project = :project AND id = :id AND only_batch IS NULL

@@ -1,1 +1,1 @@
-SELECT MIN(endpoint_id) AS id FROM deliveries WHERE state = 'pending' AND endpoint_id > :after
+SELECT MIN(endpoint_id) AS id FROM deliveries WHERE state = 'pending' AND due_at <= :at AND endpoint_id > :after
