@@ -26,6 +26,7 @@ from batchyard.pipeline import rest
 from batchyard.pipeline.dispatch import dispatch
 from batchyard.pipeline.finalize import finalize
 from batchyard.pipeline.folder import PLAN, Opened, OpenJournal, clear, make_folder, opened
+from batchyard.pipeline.group import Groups
 from batchyard.pipeline.manifest import InputFacts, Manifest, OutputFacts, State
 from batchyard.pipeline.stop import Stop
 from batchyard.pipeline.tally import Tally
@@ -51,7 +52,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     """What it is done with.
 
     `dialect` is made for the run's id, so that a resumed run writes the same ids. `journal` opens the one in a folder,
-    for a number of lines.
+    for a number of lines. `groups` is what the engine takes together.
     """
 
     disk: Disk
@@ -62,6 +63,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     engine: Engine
     random: Random
     new_run_id: Callable[[], str]
+    groups: Groups | None = None
 
 
 class Ending(Struct, frozen=True, kw_only=True):
@@ -223,7 +225,17 @@ async def _ask(run: Run, parts: Parts, planned: Opened, dialect: LineDialect, ta
     tally.engine = abilities.description
     tally.stage = "running"
     requests, journal = rest.requests(planned, dialect), planned.journal
-    await dispatch(requests, parts.engine, abilities, journal, run.dispatch, tally, stop, random=parts.random)
+    await dispatch(
+        requests,
+        parts.engine,
+        abilities,
+        journal,
+        run.dispatch,
+        tally,
+        stop,
+        random=parts.random,
+        groups=parts.groups,
+    )
     tally.engine_restarts = parts.engine.restarts
     await journal.flush()
 

@@ -8,10 +8,12 @@ from batchyard.config import RunOptions
 from batchyard.disks.local import LocalDisk
 from batchyard.disks.lock import FolderLock
 from batchyard.domain.errors import BadLines
+from batchyard.endpoints.embeddings import GROUPED
 from batchyard.journals.disk import open_journal
 from batchyard.offload import Offload, ThreadOffload
 from batchyard.pipeline.deliver import deliver
 from batchyard.pipeline.fetch import Progress
+from batchyard.pipeline.group import Groups
 from batchyard.pipeline.manifest import InputFacts
 from batchyard.pipeline.stop import Stop
 from batchyard.pipeline.tally import Tally
@@ -86,6 +88,7 @@ async def _walk(
         engine=chosen.engine,
         random=Random(),
         new_run_id=lambda: secrets.token_hex(16),
+        groups=Groups(GROUPED, options.embeddings_per_call),
     )
     try:
         return await walk(run, parts, tally, stop)
