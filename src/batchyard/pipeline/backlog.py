@@ -24,6 +24,8 @@ from batchyard.policy.retry import NO_PAST, Again, Past
 HELD_BYTES = 64 << 20
 """Bodies in memory at once; a single one may be larger."""
 WAITING_LINES = 1024
+LOOSE_BYTES = 512
+"""What a line of a group takes beside its body and the copy of it that goes into the call."""
 AHEAD_LINES = 256
 """Lines that are read to find some for a group, and have to wait for their own."""
 
@@ -57,6 +59,11 @@ class Carried(Struct):
     @property
     def options(self) -> bytes | None:
         return None if self.loose is None else self.loose.options
+
+    @property
+    def held_bytes(self) -> int:
+        body = len(self.request.body)
+        return body if self.loose is None else 2 * body + LOOSE_BYTES
 
 
 Group = list[Carried]
@@ -108,7 +115,7 @@ class Backlog:
     def done(self, line: Carried) -> None:
         """The line has its result."""
         self._come_back()
-        self._hold(-len(line.request.body))
+        self._hold(-line.held_bytes)
 
     def next_due(self) -> float | None:
         """When the next waiting line may be sent; None where none waits."""
@@ -178,12 +185,12 @@ class Backlog:
         request = self._next or self._peek()
         if request is None:
             return None
-        size = len(request.body)
-        if self._own and not self._held.fits(size):
+        if self._own and not self._held.fits(len(request.body)):
             return None
         self._next = None
-        self._hold(size)
-        return Carried(request, loose=None if self._groups is None else self._groups.read(request))
+        line = Carried(request, loose=None if self._groups is None else self._groups.read(request))
+        self._hold(line.held_bytes)
+        return line
 
     def close(self) -> None:
         """Nothing more will be handed out or come back."""

@@ -4,8 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchyard.domain.request import Request
-from batchyard.pipeline.backlog import WAITING_LINES, Backlog, Carried, Held
+from batchyard.endpoints.embeddings import GROUPED
+from batchyard.pipeline.backlog import AHEAD_LINES, WAITING_LINES, Backlog, Carried, Held
+from batchyard.pipeline.group import Groups
+from batchyard.policy.group import GROUP_BYTES
 from batchyard.policy.retry import Again, Past
+
+EMBEDDINGS = "/v1/embeddings"
 
 
 def requests(count: int, size: int = 10) -> Iterator[Request]:
@@ -124,3 +129,81 @@ def test_several_backlogs_hold_together_what_they_may_and_each_one_line_at_least
         backlog.close()
     assert held.bytes == 40
     assert taken(take(busy, 0.0)) == 1
+
+
+def embeddings(*kinds: str) -> Iterator[Request]:
+    """Requests for embeddings, each with its kind among its options."""
+    return (
+        Request(line, f"id-{line}", EMBEDDINGS, "m", b'{"model":"m","kind":"%b","input":"t"}' % kind.encode())
+        for line, kind in enumerate(kinds)
+    )
+
+
+def lines(group: list[Carried]) -> list[int]:
+    return [line.request.line for line in group]
+
+
+def all_of(backlog: Backlog) -> list[list[int]]:
+    taken: list[list[int]] = []
+    while group := backlog.take(0.0):
+        taken.append(lines(group))
+    return taken
+
+
+def test_lines_for_an_embedding_come_in_groups_and_the_last_is_not_waited_for() -> None:
+    assert all_of(Backlog(embeddings(*"a" * 7), groups=Groups(GROUPED, 3))) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert all_of(Backlog(embeddings(*"aa"), groups=Groups(GROUPED, 1))) == [[0], [1]]
+    assert all_of(Backlog(requests(2), groups=Groups(GROUPED, 3))) == [[0], [1]]
+
+
+def test_lines_of_other_options_do_not_stand_in_the_way_of_a_group() -> None:
+    backlog = Backlog(embeddings(*"abacabb"), groups=Groups(GROUPED, 3))
+    assert all_of(backlog) == [[0, 2, 4], [1, 5, 6], [3]]
+    assert backlog.empty
+
+
+def test_a_few_lines_are_read_ahead_and_no_more() -> None:
+    kinds = ["a", *(f"k{n}" for n in range(AHEAD_LINES)), "a"]
+    assert all_of(Backlog(embeddings(*kinds), groups=Groups(GROUPED, 3)))[0] == [0]
+    assert all_of(Backlog(embeddings(*kinds[1:]), groups=Groups(GROUPED, 3)))[-1] == [AHEAD_LINES]
+
+
+def test_lines_of_a_group_that_failed_stay_among_themselves_and_small_groups_go_first() -> None:
+    backlog = Backlog(embeddings(*"a" * 9), groups=Groups(GROUPED, 4))
+    first, second = backlog.take(0.0), backlog.take(0.0)
+    for line in (*first, *second):
+        line.most = 2
+        backlog.again(line, again(), due=0.0)
+    for line in backlog.take(0.0):
+        line.most = 1
+        backlog.again(line, again(), due=0.0)
+    assert all_of(backlog) == [[0], [1], [2, 3], [4, 5], [6, 7], [8]]
+
+
+def test_a_suspect_goes_alone_though_it_could_be_in_a_group() -> None:
+    backlog = Backlog(embeddings(*"aaaa"), groups=Groups(GROUPED, 2))
+    suspect, other = backlog.take(0.0)
+    backlog.again(suspect, again(alone=True), due=0.0)
+    assert not backlog.take(0.0)
+    backlog.done(other)
+    assert lines(backlog.take(0.0)) == [0]
+    assert not backlog.take(0.0)
+    backlog.done(suspect)
+    assert lines(backlog.take(0.0)) == [2, 3]
+
+
+def test_what_is_read_ahead_counts_as_held_and_is_given_back() -> None:
+    held = Held(10_000)
+    backlog = Backlog(embeddings(*"abab"), held, Groups(GROUPED, 2))
+    group = backlog.take(0.0)
+    assert held.bytes == sum(line.held_bytes for line in group) + group[0].held_bytes
+    backlog.done(group[0])
+    assert held.bytes == 2 * group[0].held_bytes
+    backlog.close()
+    assert held.bytes == 0
+
+
+def test_the_texts_of_a_group_are_bounded_in_bytes() -> None:
+    text = b"x" * (GROUP_BYTES // 4)
+    many = (Request(n, f"id-{n}", EMBEDDINGS, "m", b'{"model":"m","input":"%b"}' % text) for n in range(10))
+    assert [len(group) for group in all_of(Backlog(many, groups=Groups(GROUPED, 64)))] == [4, 4, 2]
