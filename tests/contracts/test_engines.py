@@ -125,7 +125,7 @@ async def test_embeddings_that_are_asked_together_are_those_that_each_would_have
     call = groups.joined(requests[0], loose)
     together = await opened.engine.infer(call)
     assert isinstance(together, Answer) and together.ok
-    replies = groups.replies(together, loose)
+    replies = groups.replies(together, loose, 1.0)
     assert replies is not None
     for request, reply in zip(requests, replies, strict=True):
         one, its = json_of(await opened.engine.infer(request)), json_of(reply)

@@ -9,6 +9,7 @@ from batchyard.domain.access import ProjectId
 from batchyard.service.rules import WhenFull
 
 CHAT = "/v1/chat/completions"
+EMBEDDINGS = "/v1/embeddings"
 WINDOW_SECONDS = 40
 TROUBLES = (
     "none",
@@ -45,7 +46,7 @@ class Line:
 class Asked:
     """A batch that somebody asks for at a time, and perhaps cancels at a later one, in seconds.
 
-    With `retry` somebody asks again for what is left of it when it has ended.
+    With `retry` somebody asks again for what is left of it when it has ended. `endpoint` is what all its lines ask.
     """
 
     number: int
@@ -57,15 +58,16 @@ class Asked:
     bad: bool
     retry: bool
     priority: int
+    endpoint: str = CHAT
 
     @property
     def tokens(self) -> int:
         """What the batch holds while it runs: nobody here names a limit to an answer."""
-        return sum((len(json.dumps(_messages(line))) + 3) // 4 for line in self.lines)
+        return sum((len(json.dumps(_prompt(line, self.endpoint))) + 3) // 4 for line in self.lines)
 
     @property
     def content(self) -> bytes:
-        written = [_written(line) for line in self.lines]
+        written = [_written(line, self.endpoint) for line in self.lines]
         if self.bad:
             written.insert(len(written) // 2 + 1, BAD_LINE)
         return b"\n".join(written) + b"\n"
@@ -140,6 +142,7 @@ def _a_batch(random: Random, number: int) -> Asked:
         bad=random.random() < 0.15,
         retry=random.random() < 0.5,
         priority=random.choice((0, 0, 5, -5)),
+        endpoint=random.choice((CHAT, EMBEDDINGS)),
     )
 
 
@@ -148,10 +151,11 @@ def _a_line(random: Random, place: int, models: tuple[str, ...]) -> Line:
     return Line(f"line-{place}", f"{kind} {place if random.random() < 0.8 else 'same'}", models[place % len(models)])
 
 
-def _written(line: Line) -> bytes:
-    body = {"model": line.model, "messages": _messages(line), "temperature": 0}
-    return json.dumps({"custom_id": line.id, "method": "POST", "url": CHAT, "body": body}).encode()
+def _written(line: Line, endpoint: str) -> bytes:
+    key = "messages" if endpoint == CHAT else "input"
+    body = {"model": line.model, key: _prompt(line, endpoint), "temperature": 0}
+    return json.dumps({"custom_id": line.id, "method": "POST", "url": endpoint, "body": body}).encode()
 
 
-def _messages(line: Line) -> list[dict[str, str]]:
-    return [{"role": "user", "content": line.text}]
+def _prompt(line: Line, endpoint: str) -> str | list[dict[str, str]]:
+    return line.text if endpoint == EMBEDDINGS else [{"role": "user", "content": line.text}]

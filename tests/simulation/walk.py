@@ -17,7 +17,6 @@ from batchyard.endpoints import ENDPOINTS
 from batchyard.endpoints.embeddings import GROUPED
 from batchyard.engines import http
 from batchyard.journals.disk import DiskJournal, open_journal
-from batchyard.pipeline.group import Groups
 from batchyard.pipeline.manifest import InputFacts
 from batchyard.pipeline.stop import Stop
 from batchyard.pipeline.tally import Tally
@@ -165,6 +164,7 @@ class _Simulation:
             on_invalid_line=self.world.on_invalid_line,
             dedupe=self.world.dedupe,
             dispatch=self.world.dispatch,
+            largest_group=self.world.group,
         )
 
     def _parts(self, loop: SimulatedLoop, engine: Any) -> Parts:
@@ -184,7 +184,7 @@ class _Simulation:
             engine=engine,
             random=self.random,
             new_run_id=lambda: f"run-{self.random.getrandbits(64):016x}",
-            groups=Groups(GROUPED, self.world.group),
+            grouping=GROUPED,
         )
 
     def _engine_config(self) -> http.Config:

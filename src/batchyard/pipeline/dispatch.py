@@ -4,8 +4,8 @@ A few slot coroutines carry the lines (no task per request); the station's own c
 be in flight than are. Every line that was taken ends in exactly one result, unless the run stops first: then it has
 none, and the next run takes it again.
 
-What is in flight is counted in calls to the engine. A call may be for a group of lines; what comes back is a reply to
-each of them, and the rest happens line by line.
+A call to the engine may be for a group of lines; what comes back is a reply to each of them, and the rest happens line
+by line. What is in flight is counted in lines where the engine says how many slots it has, elsewhere in calls.
 """
 
 import asyncio
@@ -89,6 +89,7 @@ class _Dispatch:
         self._stop = stop
         self._random = random
         self._groups = groups
+        self._counts_lines = abilities.slots is not None
         self._backlog = Backlog(requests, held, groups)
         self._slots = Slots(settings.request_timeout_seconds)
         self._stir = asyncio.Event()  # something has changed: more may be sent, or all is done
@@ -124,10 +125,11 @@ class _Dispatch:
         """Start slots while more may be sent."""
         sent = 0
         while sent < FILLED_AT_A_TURN:
-            if len(self._slots) >= self._throttle.allowed or not (lines := self._take(now)):
+            if self._slots.weight >= self._throttle.allowed or not (lines := self._take(now)):
                 return
             slot = Slot()
             self._slots.add(slot)
+            self._slots.weigh(slot, self._weight(lines))
             slot.task = group.create_task(self._carry(slot, lines))
             slot.task.add_done_callback(partial(self._ended, slot))
             sent += len(lines)
@@ -146,7 +148,7 @@ class _Dispatch:
 
     def _next_due(self, now: float) -> float | None:
         """None where nothing waits for a moment, or a slot that ends will come by anyway."""
-        if len(self._slots) >= self._throttle.allowed or self._stop.asked.is_set():
+        if self._slots.weight >= self._throttle.allowed or self._stop.asked.is_set():
             return None
         if self._throttle.hold_until > now:
             return self._throttle.hold_until
@@ -165,10 +167,15 @@ class _Dispatch:
         lines = first
         while lines:
             await self._serve(slot, lines)
-            spare = self._throttle.allowed - len(self._slots)
-            if spare > 0:
+            self._slots.weigh(slot, 0)
+            lines = self._take(self._loop.time()) if self._slots.weight < self._throttle.allowed else []
+            self._slots.weigh(slot, self._weight(lines))
+            if self._slots.weight < self._throttle.allowed:
                 self._stir.set()
-            lines = self._take(self._loop.time()) if spare >= 0 else []
+
+    def _weight(self, lines: Group) -> int:
+        """What a call counts for."""
+        return len(lines) if self._counts_lines else min(1, len(lines))
 
     def _ended(self, slot: Slot, _: asyncio.Task[None]) -> None:
         """However it ended, and be it that it was cancelled before it began."""
@@ -182,10 +189,10 @@ class _Dispatch:
         reply = await self._ask(slot, lines, began)
         now = self._loop.time()
         if isinstance(reply, Answer) and reply.ok:
-            self._throttle.served(now)
+            self._throttle.served(now, slot.weight)
         else:
             self._count(reply, lines)
-            self._throttle.failed(reply, attempt, now)
+            self._throttle.failed(reply, attempt, now, slot.weight)
         if len(lines) == 1:
             self._settle(lines[0], reply, began, now)
         else:
@@ -196,7 +203,7 @@ class _Dispatch:
         """Whatever happens in the engine comes back as a value; only being stopped is raised."""
         for line in lines:
             line.attempts += 1
-        self._tally.inflight += 1
+        self._tally.inflight += slot.weight
         self._slots.begin(slot, now)
         try:
             reply = await self._engine.infer(self._request(lines))
@@ -209,7 +216,7 @@ class _Dispatch:
         except Exception as error:
             reply = self._bug(error)
         finally:
-            self._tally.inflight -= 1
+            self._tally.inflight -= slot.weight
         self._slots.end(slot)
         return reply
 
@@ -223,13 +230,13 @@ class _Dispatch:
             self._judge(line, reply, began, now)
             return
         if self._groups is not None and line.loose is not None:
-            self._groups.answered(1, len(reply.body))
+            self._groups.answered(1, len(reply.body), now - began)
         self._record(line, reply, now - began)
 
     async def _settle_each(self, lines: Group, reply: Reply, began: float, now: float) -> None:
         """What the reply to a call means for each line of its group."""
         if isinstance(reply, Answer) and reply.ok:
-            replies = self._replies(lines, reply)
+            replies = self._replies(lines, reply, now - began)
             if replies is None:
                 self._again_in_halves(lines)
                 return
@@ -251,9 +258,9 @@ class _Dispatch:
         for line in lines:
             self._judge(line, reply, began, now)
 
-    def _replies(self, lines: Group, answer: Answer) -> list[Reply] | None:
+    def _replies(self, lines: Group, answer: Answer, seconds: float) -> list[Reply] | None:
         assert self._groups is not None
-        return self._groups.replies(answer, _loose(lines))
+        return self._groups.replies(answer, _loose(lines), seconds)
 
     def _again_in_halves(self, lines: Group) -> None:
         """Ask the lines of a group again, in smaller ones; no line has been asked by itself yet, so none pays."""

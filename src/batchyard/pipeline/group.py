@@ -46,21 +46,21 @@ class Groups:
         body = self._grouping.join(group[0].options, [each.text for each in group])
         return Request(first.line, first.custom_id, first.endpoint, first.model, body, len(group))
 
-    def replies(self, answer: Answer, group: Sequence[Loose]) -> list[Reply] | None:
-        """The answer to each of a group; None where the answer does not fit what was asked."""
+    def replies(self, answer: Answer, group: Sequence[Loose], seconds: float) -> list[Reply] | None:
+        """The answer to each of a group, which took so long; None where it does not fit what was asked."""
         weights = [len(each.text) + WEIGHT_OF_A_TEXT for each in group]
         bodies = self._grouping.split(answer.body, weights)
         if bodies is None:
             return None
-        self.answered(len(group), len(answer.body))
+        self.answered(len(group), len(answer.body), seconds)
         return [
             Answer(answer.status, body, answer.request_id, usage)
             for body, usage in zip(bodies, _usages(answer.usage, weights), strict=True)
         ]
 
-    def answered(self, lines: int, answer_bytes: int) -> None:
+    def answered(self, lines: int, answer_bytes: int, seconds: float) -> None:
         """A group was answered, be it of one line."""
-        self._size = self._size.answered(lines, answer_bytes)
+        self._size = self._size.answered(lines, answer_bytes, seconds)
 
     def ended(self, trial: Trial, *, succeeded: bool) -> None:
         """A line has its result whose group failed before."""

@@ -26,7 +26,7 @@ from batchyard.endpoint import Grouping
 from batchyard.engine import Abilities, Engine, Say, stream
 from batchyard.pipeline.group import Groups
 from batchyard.pipeline.waiting import Waiting
-from batchyard.policy.group import USUAL_SIZE
+from batchyard.policy.group import USUAL_SIZE, largest
 from batchyard.policy.retry import REQUEST_TIMEOUT
 from batchyard.telemetry import traces
 
@@ -192,11 +192,9 @@ class Sharing:
                 turn.set_result(False)
 
     def _largest_group(self) -> int:
-        """At most half of the room, so that one is there while another is on its way."""
         if not self._counts_lines or self._room is None:
             return self._caps.group
-        room = self._room if self._caps.batches is None else min(self._room, self._caps.batches)
-        return max(1, min(self._caps.group, room // 2))
+        return largest(self._caps.group, min(self._room, self._caps.batches or self._room))
 
     def _has_place(self) -> bool:
         """Whether a person's request may go in."""

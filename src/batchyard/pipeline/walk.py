@@ -19,7 +19,8 @@ from batchyard.config import MAX_LINE_BYTES, DispatchSettings, OnInvalidLine, Or
 from batchyard.dialect import LineDialect
 from batchyard.disk import Disk
 from batchyard.domain.errors import BadLines, Unavailable
-from batchyard.engine import Engine
+from batchyard.endpoint import Grouping
+from batchyard.engine import Abilities, Engine
 from batchyard.offload import Offload
 from batchyard.pipeline import manifest as manifests
 from batchyard.pipeline import rest
@@ -28,13 +29,18 @@ from batchyard.pipeline.finalize import finalize
 from batchyard.pipeline.folder import PLAN, Opened, OpenJournal, clear, make_folder, opened
 from batchyard.pipeline.group import Groups
 from batchyard.pipeline.manifest import InputFacts, Manifest, OutputFacts, State
+from batchyard.pipeline.share import room_of
 from batchyard.pipeline.stop import Stop
 from batchyard.pipeline.tally import Tally
 from batchyard.pipeline.validate import Verdict, validate
+from batchyard.policy.group import USUAL_SIZE, largest
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """What to do. `input` is a local file; `folder` holds the run's own files; `settings` decide the answers."""
+    """What to do. `input` is a local file; `folder` holds the run's own files; `settings` decide the answers.
+
+    `largest_group` is how many lines are asked together at most, where some can be.
+    """
 
     input: InputFacts
     folder: str
@@ -46,13 +52,14 @@ class Run(Struct, frozen=True, kw_only=True):
     dedupe: bool = True
     max_line_bytes: int = MAX_LINE_BYTES
     dispatch: DispatchSettings = DispatchSettings()
+    largest_group: int = USUAL_SIZE
 
 
 class Parts(Struct, frozen=True, kw_only=True):
     """What it is done with.
 
     `dialect` is made for the run's id, so that a resumed run writes the same ids. `journal` opens the one in a folder,
-    for a number of lines. `groups` is what the engine takes together.
+    for a number of lines. `grouping` is what can be asked together.
     """
 
     disk: Disk
@@ -63,7 +70,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     engine: Engine
     random: Random
     new_run_id: Callable[[], str]
-    groups: Groups | None = None
+    grouping: Grouping | None = None
 
 
 class Ending(Struct, frozen=True, kw_only=True):
@@ -218,6 +225,12 @@ def _count_what_is_done(planned: Opened, tally: Tally) -> None:
     tally.resumed = planned.journal.recorded.lines
 
 
+def _groups(run: Run, parts: Parts, abilities: Abilities) -> Groups | None:
+    if parts.grouping is None:
+        return None
+    return Groups(parts.grouping, largest(run.largest_group, room_of(abilities.slots)))
+
+
 async def _ask(run: Run, parts: Parts, planned: Opened, dialect: LineDialect, tally: Tally, stop: Stop) -> None:
     """Start the engine and ask it what is left; what it answered is durable when this returns."""
     tally.stage = "starting the engine"
@@ -234,7 +247,7 @@ async def _ask(run: Run, parts: Parts, planned: Opened, dialect: LineDialect, ta
         tally,
         stop,
         random=parts.random,
-        groups=parts.groups,
+        groups=_groups(run, parts, abilities),
     )
     tally.engine_restarts = parts.engine.restarts
     await journal.flush()

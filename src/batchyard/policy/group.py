@@ -17,6 +17,12 @@ from batchyard.policy.retry import is_overload
 
 USUAL_SIZE = 64
 """Texts of a call; common servers take at least 32, and gain little from more than this."""
+FIRST_SIZE = 8
+"""Nobody knows yet how long the engine takes."""
+QUICK_SECONDS = 2.0
+"""Groups grow while calls are answered within this time,"""
+SLOW_SECONDS = 10.0
+"""and shrink where one takes longer: what is under way is lost with a connection, and limits on time are for one."""
 GROUP_BYTES = 64 << 10
 """A group is closed when its texts have so many bytes, so it has less than twice as many: about 30,000 tokens."""
 ANSWER_BYTES = 1 << 20
@@ -32,7 +38,8 @@ _OF_NO_LINE = frozenset({401, 403, 404})
 
 
 class Size(Struct, frozen=True):
-    """How many lines a group may have: at most `ceiling`, `most` as far as is known of the engine.
+    """How many lines a group may have: at most `ceiling`, `most` as far as is known of the engine, and no more than it
+    answers in good time: `quick`, which begins low.
 
     `full` counts answered groups of the largest size since that changed, `trial` is how many it takes to try more.
     `text_bytes` is what the last answer had for each text.
@@ -40,22 +47,30 @@ class Size(Struct, frozen=True):
 
     ceiling: int
     most: int
+    quick: int
     full: int = 0
     trial: int = FIRST_TRIAL
     text_bytes: int = 0
 
     @property
     def allowed(self) -> int:
-        return min(self.most, max(1, ANSWER_BYTES // self.text_bytes)) if self.text_bytes else self.most
+        most = min(self.most, self.quick)
+        return min(most, max(1, ANSWER_BYTES // self.text_bytes)) if self.text_bytes else most
 
-    def answered(self, lines: int, answer_bytes: int) -> "Size":
+    def answered(self, lines: int, answer_bytes: int, seconds: float) -> "Size":
         """A group was answered."""
-        size = replace(self, text_bytes=answer_bytes // lines)
-        if self.most == self.ceiling or lines < self.allowed:
+        size = replace(self, text_bytes=answer_bytes // lines, quick=self._quick(lines, seconds))
+        if self.most == self.ceiling or lines < self.most:
             return size
         if self.full + 1 < self.trial:
             return replace(size, full=self.full + 1)
         return replace(size, most=min(self.ceiling, 2 * self.most), full=0)
+
+    def _quick(self, lines: int, seconds: float) -> int:
+        if seconds > SLOW_SECONDS:
+            return max(1, min(self.quick, lines // 2))
+        grows = seconds <= QUICK_SECONDS and lines >= self.quick
+        return min(self.ceiling, 2 * self.quick) if grows else self.quick
 
     def too_large(self, lines: int) -> "Size":
         """A group of so many lines was refused that was answered in smaller ones."""
@@ -66,7 +81,12 @@ class Size(Struct, frozen=True):
 
 
 def first_size(ceiling: int) -> Size:
-    return Size(ceiling, ceiling)
+    return Size(ceiling, ceiling, min(ceiling, FIRST_SIZE))
+
+
+def largest(ceiling: int, room: int | None) -> int:
+    """How large groups may be where an engine has room for so many lines: two of them are to have room side by side."""
+    return ceiling if room is None else max(1, min(ceiling, room // 2))
 
 
 class Fate(Enum):

@@ -13,7 +13,6 @@ from batchyard.journals.disk import open_journal
 from batchyard.offload import Offload, ThreadOffload
 from batchyard.pipeline.deliver import deliver
 from batchyard.pipeline.fetch import Progress
-from batchyard.pipeline.group import Groups
 from batchyard.pipeline.manifest import InputFacts
 from batchyard.pipeline.stop import Stop
 from batchyard.pipeline.tally import Tally
@@ -77,6 +76,7 @@ async def _walk(
         dedupe=options.dedupe,
         max_line_bytes=options.max_line_bytes,
         dispatch=options.dispatch,
+        largest_group=options.embeddings_per_call,
     )
     disk = LocalDisk()
     parts = Parts(
@@ -88,7 +88,7 @@ async def _walk(
         engine=chosen.engine,
         random=Random(),
         new_run_id=lambda: secrets.token_hex(16),
-        groups=Groups(GROUPED, options.embeddings_per_call),
+        grouping=GROUPED,
     )
     try:
         return await walk(run, parts, tally, stop)

@@ -435,10 +435,10 @@ async def test_an_upstream_has_its_calls_counted() -> None:
 @pytest.mark.parametrize(
     ("slots", "caps", "most"),
     [
-        (None, Caps(), 64),
-        (None, Caps(all=4), 64),
-        (None, Caps(all=4, batches=1, group=16), 16),
-        (256, Caps(), 64),
+        (None, Caps(group=8), 8),
+        (None, Caps(all=4, group=8), 8),
+        (None, Caps(all=4, batches=1, group=6), 6),
+        (256, Caps(group=8), 8),
         (8, Caps(), 5),
         (8, Caps(batches=4), 2),
         (1, Caps(), 1),
