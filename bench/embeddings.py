@@ -21,7 +21,7 @@ SIZES = (1, 64)
 _LINE = '{"custom_id":"request-%08d","method":"POST","url":"/v1/embeddings","body":{"model":"null","input":"%s %d"}}\n'
 
 
-def compare(folder: Path, lines: int, line_bytes: int, repeats: int, model: str | None) -> list[Row]:
+def compare(folder: Path, lines: int, line_bytes: int, repeats: int, model: str | None = None) -> list[Row]:
     source = folder / "texts.jsonl"
     rows: list[Row] = []
     _write(source, lines, line_bytes)

@@ -560,6 +560,7 @@ class Embedding:
         self.calls: list[list[str]] = []
         self.board: list[list[str]] = []
         self.alone: list[str] = []
+        self.most = 0
 
     async def start(self) -> Abilities:
         return ABILITIES
@@ -570,6 +571,7 @@ class Embedding:
         assert request.lines == len(texts)
         self.calls.append(texts)
         self.board.append(texts)
+        self.most = max(self.most, sum(map(len, self.board)))
         await asyncio.sleep(0.01)
         if len(self.board) == 1 and len(texts) == 1:
             self.alone += texts
@@ -585,7 +587,9 @@ def vectors(texts: list[str]) -> Answer:
     return Answer(200, msgspec.json.encode({"data": data}), usage=Usage(len(texts)))
 
 
-def embed(engine: Embedding, lines: int, **settings: float) -> tuple[MemoryJournal, Tally]:
+def embed(
+    engine: Embedding, lines: int, abilities: Abilities = ABILITIES, **settings: float
+) -> tuple[MemoryJournal, Tally]:
     """Embed the texts t0, t1, ... in groups of 8."""
     journal, tally = MemoryJournal(), Tally()
     requests = (
@@ -593,7 +597,7 @@ def embed(engine: Embedding, lines: int, **settings: float) -> tuple[MemoryJourn
         for line in range(lines)
     )
     told = msgspec.convert(settings, DispatchSettings)
-    parts = (engine, ABILITIES, journal, told, tally, Stop())
+    parts = (engine, abilities, journal, told, tally, Stop())
     in_virtual_time(dispatch(requests, *parts, random=Random(0), groups=Groups(GROUPED, 8)))
     assert sorted(journal.results) == list(range(lines))
     for line, result in journal.results.items():
@@ -630,3 +634,11 @@ def test_lines_that_are_always_put_off_together_are_asked_in_smaller_groups() ->
 def test_the_usage_of_a_call_is_counted_once() -> None:
     _, tally = embed(Embedding(lambda texts, _: vectors(texts)), 100)
     assert tally.input_tokens == 100
+
+
+@pytest.mark.parametrize(("slots", "most"), [(None, 16 * 8), (10, 2 * 10 + 7)])
+def test_what_is_in_flight_is_counted_in_lines_where_slots_are_known(slots: int | None, most: int) -> None:
+    engine = Embedding(lambda texts, _: vectors(texts))
+    embed(engine, 200, msgspec.structs.replace(ABILITIES, slots=slots))
+    assert most - 8 < engine.most <= most
+    assert max(map(len, engine.calls)) == 8
