@@ -1,10 +1,10 @@
 """What embeddings cost that are asked together, beside one call for each: `batchyard run-batch`, the whole command.
 
-    python -m bench.embeddings [--lines 100000] [--line-bytes 400] [--repeats 3] [--model FILE] [--folder DIR]
+    python -m bench.embeddings [--lines 100000] [--line-bytes 400] [--repeats 3] [--model FILE] [--upstream URL]
 
-Against a null upstream, which answers a text with 384 numbers; with `--model` also with a GGUF embedding model in the
-package's own llama.cpp, a tenth of the lines, where the work is the model's. Both ways take turns. The null upstream
-does nothing for a call, so the ratio is that of our own costs: a server that works for each call gains more.
+Against a null upstream, which answers a text with 384 numbers. It does nothing for a call, so what is compared is our
+own cost. Servers work for each call: with `--upstream` a tenth of the lines go to one that answers to the model "null",
+with `--model` to a GGUF embedding model in the package's own llama.cpp. Both ways take turns.
 """
 
 import argparse
@@ -21,7 +21,10 @@ SIZES = (1, 64)
 _LINE = '{"custom_id":"request-%08d","method":"POST","url":"/v1/embeddings","body":{"model":"null","input":"%s %d"}}\n'
 
 
-def compare(folder: Path, lines: int, line_bytes: int, repeats: int, model: str | None = None) -> list[Row]:
+def compare(
+    folder: Path, lines: int, line_bytes: int, repeats: int, engines: Mapping[str, Sequence[str]] = {}
+) -> list[Row]:
+    """Rows of both ways for each engine: the null upstream, and others by name, with the flags that choose them."""
     source = folder / "texts.jsonl"
     rows: list[Row] = []
     _write(source, lines, line_bytes)
@@ -35,14 +38,14 @@ def compare(folder: Path, lines: int, line_bytes: int, repeats: int, model: str 
             finally:
                 calls[size] = upstream.stop()
     rows += _rows("null upstream", lines, costs, calls)
-    if model is not None:
-        few = max(1, lines // 10)
-        _write(source, few, line_bytes)
+    few = max(1, lines // 10)
+    _write(source, few, line_bytes)
+    for engine, flags in engines.items():
         costs = {size: [] for size in SIZES}
         for _ in range(repeats):
             for size in SIZES:
-                costs[size].append(_embed(folder, source, ["--model", model, "--served-model-name", "null"], size))
-        rows += _rows("llama.cpp", few, costs, {})
+                costs[size].append(_embed(folder, source, flags, size))
+        rows += _rows(engine, few, costs, {})
     return rows
 
 
@@ -85,7 +88,7 @@ def _told(rows: Sequence[Row]) -> str:
     said: list[str] = []
     for one, together in zip(rows[::2], rows[1::2], strict=True):
         cpu, wall = one.cpu_us_per_line / together.cpu_us_per_line, one.wall_seconds / together.wall_seconds
-        said.append(f"{one.work}: {cpu:.2f} times the processor time, {wall:.2f} times the time; {together.notes}")
+        said.append(f"{one.work}: {cpu:.2f} times the processor time, {wall:.2f} times the time. {together.notes}")
     return "\n".join(said)
 
 
@@ -95,11 +98,17 @@ def main() -> None:
     parser.add_argument("--line-bytes", type=int, default=400)
     parser.add_argument("--repeats", type=int, default=3, help="runs of each way, taking turns")
     parser.add_argument("--model", help="a GGUF embedding model to run, too")
+    parser.add_argument("--upstream", help="a server to ask, too")
     parser.add_argument("--folder", help="where the files go (default: the temporary folder)")
     asked = parser.parse_args()
+    engines: dict[str, Sequence[str]] = {}
+    if asked.model is not None:
+        engines["llama.cpp"] = ("--model", asked.model, "--served-model-name", "null")
+    if asked.upstream is not None:
+        engines["a server"] = ("--upstream", asked.upstream)
     print(f"load before: {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory(dir=asked.folder, prefix="bench-") as folder:
-        rows = compare(Path(folder), asked.lines, asked.line_bytes, asked.repeats, asked.model)
+        rows = compare(Path(folder), asked.lines, asked.line_bytes, asked.repeats, engines)
     print(text(rows), _told(rows), f"load after: {os.getloadavg()[0]:.1f}", sep="\n")
 
 

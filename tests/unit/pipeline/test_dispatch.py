@@ -608,7 +608,7 @@ def embed(
 
 def test_a_line_that_kills_the_engine_is_found_alone_though_it_came_in_a_group() -> None:
     engine = Embedding(lambda texts, _: CRASH if "t21" in texts else vectors(texts))
-    journal, _ = embed(engine, 40, max_inflight=2)
+    journal, _ = embed(engine, 40, max_inflight=2, backoff_seconds=0.0)
     failed = {line for line, result in journal.results.items() if result.outcome is not Outcome.SUCCEEDED}
     assert failed == {21}
     assert [len(texts) for texts in engine.calls if "t21" in texts] == [8, 1, 1, 1]
