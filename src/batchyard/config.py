@@ -80,7 +80,8 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     usual one, empty: no key). `mmproj` is the vision tower of a GGUF model, None: the only `mmproj*.gguf` beside it.
     `engine` is the name of a module in `engines/`, of a managed program, or `auto`. `slots`, `context_tokens` (of one
     request) and `threads` are None where the engine decides. `chat_template` is a path or the template itself,
-    `template_arguments` a JSON object for it. `seed` is the engine's own where a request has none. `engine_flags` are
+    `template_arguments` a JSON object for it. `seed` is the engine's own where a request has none.
+    `embeddings_per_call` is how many lines that ask for an embedding are asked in one call at most. `engine_flags` are
     those that only a managed engine understands, in the user's order. `engine_start_seconds` is how long an engine may
     take to become ready, below zero without limit.
 
@@ -107,6 +108,7 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     chat_template: str | None = None
     template_arguments: str | None = None
     seed: int | None = None
+    embeddings_per_call: int = 64
     engine_flags: tuple[EngineFlag, ...] = ()
     engine_start_seconds: float | None = None
 

@@ -109,3 +109,24 @@ class Translation(Struct, frozen=True):
     request: Callable[[bytes], bytes | Problem]
     answer: Callable[[bytes, bytes], bytes]
     retell: Callable[[bytes], Retelling]
+
+
+class Loose(Struct, frozen=True, gc=False):
+    """A request that can be asked together with others of equal `options`: JSON of its body without its `text`."""
+
+    options: bytes
+    text: bytes
+
+
+class Grouping(Struct, frozen=True):
+    """How requests of one endpoint are asked in one call, and how its answer is taken apart.
+
+    `read` takes a body; None where it must go alone. `join` makes one body of options and texts. `split` takes the body
+    of an answer and the weights of the texts, by which what was used is shared out; it gives the body of each answer,
+    None where the answer does not fit what was asked.
+    """
+
+    endpoint: str
+    read: Callable[[bytes], Loose | None]
+    join: Callable[[bytes, Sequence[bytes]], bytes]
+    split: Callable[[bytes, Sequence[int]], list[bytes] | None]

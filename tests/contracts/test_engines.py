@@ -18,12 +18,15 @@ import pytest
 import batchyard.engines
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Failure
+from batchyard.endpoints.embeddings import GROUPED
 from batchyard.engine import Engine, stream
 from batchyard.engines import echo, http
+from batchyard.pipeline.group import Groups
 from tests.support.streams import hear, words
-from tests.support.upstream import Upstream, speaking
+from tests.support.upstream import Asked, Talk, Upstream, embeds, good, speaking
 
 CHAT = "/v1/chat/completions"
+EMBEDDINGS = "/v1/embeddings"
 
 
 @dataclass(frozen=True)
@@ -42,14 +45,18 @@ async def open_echo() -> AsyncGenerator[Opened]:
 
 @asynccontextmanager
 async def open_http() -> AsyncGenerator[Opened]:
-    async with Upstream() as upstream:
+    async def serves(asked: Asked, talk: Talk) -> None:
+        await (embeds() if asked.target == EMBEDDINGS else good())(asked, talk)
+
+    async with Upstream(default=serves) as upstream:
         yield Opened(http.open(http.Config(urls=(upstream.url,))), "m")
 
 
 @asynccontextmanager
 async def open_streaming_http() -> AsyncGenerator[Opened]:
     async with Upstream(default=speaking()) as upstream:
-        yield Opened(http.open(http.Config(urls=(upstream.url,))), "m")
+        config = http.Config(urls=(upstream.url,), endpoints=frozenset({CHAT}))
+        yield Opened(http.open(config), "m")
 
 
 OPENERS: dict[str, Opener] = {"echo": open_echo, "http": open_http, "http that streams": open_streaming_http}
@@ -65,6 +72,11 @@ async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Opened]:
 def chat(opened: Opened, line: int = 0, text: str = "hello") -> Request:
     body = {"model": opened.model, "messages": [{"role": "user", "content": text}], "max_tokens": 8}
     return Request(line, f"id-{line}", CHAT, opened.model, json.dumps(body).encode())
+
+
+def embedding(opened: Opened, line: int, text: str) -> Request:
+    body = {"model": opened.model, "input": text}
+    return Request(line, f"id-{line}", EMBEDDINGS, opened.model, json.dumps(body).encode())
 
 
 def json_of(reply: object) -> dict[str, Any]:
@@ -103,6 +115,23 @@ async def test_any_number_of_requests_may_be_under_way(opened: Opened) -> None:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(opened.engine.infer(chat(opened, line, f"word{line}"))) for line in range(40)]
     assert all(json_of(task.result()) for task in tasks)
+
+
+async def test_embeddings_that_are_asked_together_are_those_that_each_would_have_had(opened: Opened) -> None:
+    if EMBEDDINGS not in (await opened.engine.start()).endpoints:
+        return
+    groups, requests = Groups(GROUPED, 8), [embedding(opened, line, f"text {line}" * line) for line in range(1, 9)]
+    loose = [each for each in map(groups.read, requests) if each is not None]
+    call = groups.joined(requests[0], loose)
+    together = await opened.engine.infer(call)
+    assert isinstance(together, Answer) and together.ok
+    replies = groups.replies(together, loose, 1.0)
+    assert replies is not None
+    for request, reply in zip(requests, replies, strict=True):
+        one, its = json_of(await opened.engine.infer(request)), json_of(reply)
+        assert its["data"] == one["data"] and its["object"] == one["object"]
+        assert its["usage"].keys() == one["usage"].keys()
+    assert sum(json_of(reply)["usage"]["total_tokens"] for reply in replies) == together.usage.input_tokens
 
 
 async def test_a_request_that_cannot_be_answered_is_a_value_and_the_next_one_is_answered(opened: Opened) -> None:

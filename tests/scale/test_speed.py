@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import run, validate
+from bench import embeddings, run, validate
 from bench.make_lines import Recipe, write_lines
 from bench.resume import kill_and_resume
 from bench.table import text
@@ -35,3 +35,10 @@ def test_a_killed_run_goes_on_within_two_seconds_and_asks_next_to_nothing_twice(
     assert ended.lines // 2 <= ended.kept < ended.lines
     assert 0 <= ended.asked_twice <= 10_000  # what came within the last 50 ms, and what was in flight
     assert ended.first_request_seconds <= 2
+
+
+def test_a_hundred_thousand_embeddings_take_a_thirtieth_of_the_calls_and_less_processor_time(tmp_path: Path) -> None:
+    alone, together = embeddings.compare(tmp_path, 100_000, 400, repeats=2)
+    print(text([alone, together]), together.notes)
+    assert int(together.notes.partition(" ")[0].replace(",", "")) < 100_000 / 30
+    assert together.cpu_us_per_line < alone.cpu_us_per_line

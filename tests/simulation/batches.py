@@ -10,6 +10,7 @@ from batchyard.domain.batch import Form
 from batchyard.service.rules import WhenFull
 
 CHAT = "/v1/chat/completions"
+EMBEDDINGS = "/v1/embeddings"
 WINDOW_SECONDS = 40
 TROUBLES = (
     "none",
@@ -46,8 +47,8 @@ class Line:
 class Asked:
     """A batch that somebody asks for at a time, and perhaps cancels at a later one, in seconds.
 
-    With `retry` somebody asks again for what is left of it when it has ended. In Gemini's form its lines are rows,
-    which may come `inline`.
+    With `retry` somebody asks again for what is left of it when it has ended. `endpoint` is what all its lines ask. In
+    Gemini's form its lines are rows, which may come `inline`.
     """
 
     number: int
@@ -59,17 +60,19 @@ class Asked:
     bad: bool
     retry: bool
     priority: int
+    endpoint: str = CHAT
     form: Form = Form.OPENAI
     inline: bool = False
 
     @property
     def tokens(self) -> int:
         """What the batch holds while it runs: nobody here names a limit to an answer."""
-        return sum((len(json.dumps(_messages(line))) + 3) // 4 for line in self.lines)
+        return sum((len(json.dumps(_prompt(line, self.endpoint))) + 3) // 4 for line in self.lines)
 
     @property
     def content(self) -> bytes:
-        written = [(_row if self.form is Form.GEMINI else _written)(line) for line in self.lines]
+        write = _row if self.form is Form.GEMINI else _written
+        written = [write(line, self.endpoint) for line in self.lines]
         if self.bad:
             written.insert(len(written) // 2 + 1, BAD_LINE)
         return b"\n".join(written) + b"\n"
@@ -145,6 +148,7 @@ def _a_batch(random: Random, number: int) -> Asked:
         bad=random.random() < 0.15,
         retry=random.random() < 0.5,
         priority=random.choice((0, 0, 5, -5)),
+        endpoint=random.choice((CHAT, EMBEDDINGS)),
         form=form,
         inline=form is Form.GEMINI and random.random() < 0.5,
     )
@@ -155,19 +159,22 @@ def _a_line(random: Random, place: int, models: tuple[str, ...]) -> Line:
     return Line(f"line-{place}", f"{kind} {place if random.random() < 0.8 else 'same'}", models[place % len(models)])
 
 
-def _written(line: Line) -> bytes:
-    body = {"model": line.model, "messages": _messages(line), "temperature": 0}
-    return json.dumps({"custom_id": line.id, "method": "POST", "url": CHAT, "body": body}).encode()
+def _written(line: Line, endpoint: str) -> bytes:
+    key = "messages" if endpoint == CHAT else "input"
+    body = {"model": line.model, key: _prompt(line, endpoint), "temperature": 0}
+    return json.dumps({"custom_id": line.id, "method": "POST", "url": endpoint, "body": body}).encode()
 
 
-def _row(line: Line) -> bytes:
+def _row(line: Line, endpoint: str) -> bytes:
     """As its caller writes it: one who asks for the batch's own model does not name it."""
-    contents = [{"parts": [{"text": line.text}]}]
-    request: dict[str, object] = {"contents": contents, "generation_config": {"temperature": 0}}
+    content = {"parts": [{"text": line.text}]}
+    request: dict[str, object] = {"contents": [content], "generation_config": {"temperature": 0}}
+    if endpoint == EMBEDDINGS:
+        request = {"content": content}
     if line.model != MODELS[0]:
         request["model"] = f"models/{line.model}"
     return json.dumps({"key": line.id, "request": request}).encode()
 
 
-def _messages(line: Line) -> list[dict[str, str]]:
-    return [{"role": "user", "content": line.text}]
+def _prompt(line: Line, endpoint: str) -> str | list[dict[str, str]]:
+    return line.text if endpoint == EMBEDDINGS else [{"role": "user", "content": line.text}]

@@ -1,7 +1,8 @@
 """A scripted OpenAI-like upstream: answers right, or fails in one of the ways in which servers fail.
 
 What it says to a question is a function of the question, so that every answer can be checked; how often it was asked is
-counted. Its bad luck with one question ends after a few tries, so that every walk can end.
+counted. Its bad luck with one question ends after a few tries, so that every walk can end. A call for embeddings may
+have several questions; with one that it refuses it refuses all.
 """
 
 import hashlib
@@ -34,13 +35,16 @@ class Asked:
 
 @dataclass
 class Temper:
-    """How an upstream behaves: how often it fails, how often on one question, when it takes no connections."""
+    """How an upstream behaves: how often it fails, how often on one question, when it takes no connections, how many
+    questions it takes in one call, and whether it may forget one of them."""
 
     bad_share: float = 0.0
     most_bad: int = 2
     slowest_seconds: float = 0.2
     closed: tuple[tuple[float, float], ...] = ()
     ways: tuple[str, ...] = ()
+    most_texts: int = 1000
+    miscounts: bool = False
 
 
 class ScriptedUpstream:
@@ -51,7 +55,7 @@ class ScriptedUpstream:
         self._trace = trace
         self._asked = asked
         self._temper = temper
-        self._ways: dict[str, Callable[[Wire, dict[str, Any]], None]] = {
+        self._ways: dict[str, Callable[[Wire, bytes], None]] = {
             "429": lambda wire, _: _say(wire, 429, _error("slow down")),
             "429 later": lambda wire, _: _say(wire, 429, _error("slow down"), "Retry-After: 1\r\n"),
             "408": lambda wire, _: _say(wire, 408, _error("too slow")),
@@ -91,27 +95,46 @@ class ScriptedUpstream:
         if path.endswith("/models"):
             _say(wire, 200, b'{"object":"list","data":[]}')
             return
-        asked: dict[str, Any] = json.loads(body)
-        question: str = asked["messages"][-1]["content"]
-        self._asked.heard[question] += 1
-        way = self._way(question)
-        self._trace.note(f"asked {question!r} at {wire.loop.time():.6f}: {way}")
-        wire.loop.call_later(self._random.uniform(0.001, self._temper.slowest_seconds), self._act, wire, way, question)
+        questions = _questions(json.loads(body))
+        self._asked.heard.update(questions)
+        way = self._way(questions)
+        self._trace.note(f"asked {questions!r} at {wire.loop.time():.6f}: {way}")
+        seconds = self._random.uniform(0.001, self._temper.slowest_seconds)
+        wire.loop.call_later(seconds, self._act, wire, way, questions, b"messages" in body)
 
-    def _way(self, question: str) -> str:
+    def _way(self, questions: list[str]) -> str:
         """A way to fail, or to answer."""
-        if self._random.random() < self._temper.bad_share and self._asked.bad[question] < self._temper.most_bad:
-            self._asked.bad[question] += 1
+        if self._random.random() < self._temper.bad_share and all(
+            self._asked.bad[question] < self._temper.most_bad for question in questions
+        ):
+            self._asked.bad.update(questions)
             return self._random.choice(self._temper.ways or tuple(self._ways))
         return self._random.choice(("plain", "chunked", "dripping", "closing", "spread"))
 
-    def _act(self, wire: Wire, way: str, question: str) -> None:
+    def _act(self, wire: Wire, way: str, questions: list[str], chats: bool) -> None:
+        refused = next((question for question in questions if question.startswith(REFUSED)), None)
+        right = _completion(questions[0]) if chats else self._embeddings(questions)
         if way in self._ways:
-            self._ways[way](wire, {"question": question})
-        elif question.startswith(REFUSED):
-            _say(wire, 400, _error(f"I do not answer {question!r}."))
+            self._ways[way](wire, right)
+        elif len(questions) > self._temper.most_texts:
+            _say(wire, self._random.choice((400, 413, 422, 500)), _error("too many texts"))
+        elif refused is not None:
+            _say(wire, 400, _error(f"I do not answer {refused!r}."))
         else:
-            self._answer_right(wire, way, _completion(question))
+            self._answer_right(wire, way, right)
+
+    def _embeddings(self, questions: list[str]) -> bytes:
+        data = [
+            {"object": "embedding", "index": place, "embedding": right_text(question)}
+            for place, question in enumerate(questions)
+        ]
+        if len(data) > 1:
+            self._random.shuffle(data)
+            if self._temper.miscounts and self._random.random() < 0.3:
+                data.pop()
+        words = sum(len(question.split()) for question in questions)
+        usage = {"prompt_tokens": words, "total_tokens": words}
+        return json.dumps({"object": "list", "data": data, "model": "m", "usage": usage}).encode()
 
     def _answer_right(self, wire: Wire, way: str, body: bytes) -> None:
         if way == "chunked":
@@ -132,24 +155,20 @@ class ScriptedUpstream:
         cuts = sorted(self._random.sample(range(1, len(data)), 4))
         return [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
-    def _close_in_body(self, wire: Wire, asked: dict[str, Any]) -> None:
-        body = _completion(asked["question"])
+    def _close_in_body(self, wire: Wire, body: bytes) -> None:
         _say_part(wire, _head(200, len(body)) + body[: self._random.randrange(len(body))])
 
-    def _length_too_long(self, wire: Wire, asked: dict[str, Any]) -> None:
-        body = _completion(asked["question"])
+    def _length_too_long(self, wire: Wire, body: bytes) -> None:
         _say_part(wire, _head(200, len(body) + self._random.randrange(1, 100)) + body)
 
-    def _length_too_short(self, wire: Wire, asked: dict[str, Any]) -> None:
-        body = _completion(asked["question"])
+    def _length_too_short(self, wire: Wire, body: bytes) -> None:
         wire.send(_head(200, self._random.randrange(1, len(body))) + body)
 
-    def _broken_chunk(self, wire: Wire, asked: dict[str, Any]) -> None:
-        body = _completion(asked["question"])
+    def _broken_chunk(self, wire: Wire, body: bytes) -> None:
         wire.send(_CHUNKED + _chunk(body[:20]) + b"zz\r\n" + body[20:])
 
-    def _chunks_end_early(self, wire: Wire, asked: dict[str, Any]) -> None:
-        _say_part(wire, _CHUNKED + b"".join(_chunk(piece) for piece in self._pieces(_completion(asked["question"]))))
+    def _chunks_end_early(self, wire: Wire, body: bytes) -> None:
+        _say_part(wire, _CHUNKED + b"".join(_chunk(piece) for piece in self._pieces(body)))
 
 
 _CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -168,6 +187,13 @@ def _take_request(waiting: bytearray) -> tuple[str, bytes] | None:
     body = bytes(waiting[end + 4 : whole])
     del waiting[:whole]
     return start.split(" ")[1], body
+
+
+def _questions(asked: dict[str, Any]) -> list[str]:
+    if "messages" in asked:
+        return [asked["messages"][-1]["content"]]
+    given: Any = asked["input"]
+    return [given] if isinstance(given, str) else given
 
 
 def _completion(question: str) -> bytes:

@@ -14,6 +14,7 @@ from batchyard.dialect import LineDialect
 from batchyard.dialects.lines import openai
 from batchyard.domain.errors import Unavailable
 from batchyard.endpoints import ENDPOINTS
+from batchyard.endpoints.embeddings import GROUPED
 from batchyard.engines import http
 from batchyard.journals.disk import DiskJournal, open_journal
 from batchyard.pipeline.manifest import InputFacts
@@ -163,6 +164,7 @@ class _Simulation:
             on_invalid_line=self.world.on_invalid_line,
             dedupe=self.world.dedupe,
             dispatch=self.world.dispatch,
+            largest_group=self.world.group,
         )
 
     def _parts(self, loop: SimulatedLoop, engine: Any) -> Parts:
@@ -182,6 +184,7 @@ class _Simulation:
             engine=engine,
             random=self.random,
             new_run_id=lambda: f"run-{self.random.getrandbits(64):016x}",
+            grouping=GROUPED,
         )
 
     def _engine_config(self) -> http.Config:
@@ -269,7 +272,12 @@ def _told(line: dict[str, Any]) -> tuple[str, str]:
     if response["status_code"] == 400:
         return str(line["custom_id"]), f"refused {response['body']['error']['message']}"
     assert response["status_code"] == 200
-    return str(line["custom_id"]), response["body"]["choices"][0]["message"]["content"]
+    body = response["body"]
+    if body.get("object") == "list":
+        [only] = body["data"]
+        assert only["index"] == 0
+        return str(line["custom_id"]), only["embedding"]
+    return str(line["custom_id"]), body["choices"][0]["message"]["content"]
 
 
 def _right(wanted: Wanted) -> tuple[str, str]:

@@ -15,6 +15,9 @@ OUTPUT = "/data/out.jsonl"
 ERRORS = "/data/errors.jsonl"
 FOLDER = "/data/out.jsonl.batchyard"
 
+EMBED = " embed"
+"""A question that ends so is asked for an embedding."""
+
 Body = dict[str, Any]
 
 
@@ -28,6 +31,10 @@ class Wanted:
     @property
     def succeeds(self) -> bool:
         return self.question is not None and not self.question.startswith(REFUSED)
+
+    @property
+    def embeds(self) -> bool:
+        return self.question is not None and self.question.endswith(EMBED)
 
     @property
     def text(self) -> str:
@@ -72,6 +79,7 @@ class World:
     tempers: Sequence[Temper]
     troubles: Sequence[Trouble]
     slowest_disk_seconds: float
+    group: int
 
 
 def make_world(random: Random) -> World:
@@ -88,6 +96,7 @@ def make_world(random: Random) -> World:
         tempers=[_temper(random) for _ in range(random.choice((1, 1, 2)))],
         troubles=[_trouble(random) for _ in range(random.choice((0, 1, 2, 3, 4, 6)))],
         slowest_disk_seconds=random.choice((0.0, 0.002, 0.3)),
+        group=random.choice((1, 3, 64)),
     )
 
 
@@ -96,6 +105,7 @@ def _lines(random: Random, *, with_invalid: bool) -> tuple[list[bytes], list[Wan
     wanted: list[Wanted] = []
     known: set[str] = set()
     bad_share = random.choice((0.0, 0.2)) if with_invalid else 0.0
+    embed_share = random.choice((0.0, 0.5, 1.0))
     for number in range(random.randint(3, 40)):
         if random.random() < 0.05:
             lines.append(random.choice((b"\n", b"  \r\n")))
@@ -103,7 +113,7 @@ def _lines(random: Random, *, with_invalid: bool) -> tuple[list[bytes], list[Wan
         if random.random() < bad_share:
             line, result = _invalid_line(random, custom_id, sorted(known))
         else:
-            question = _question(random, number, wanted)
+            question = _question(random, number, wanted, embed_share)
             line, result = _line(custom_id, question), Wanted(custom_id, question)
             known.add(custom_id)
         lines.append(line + random.choice((b"\n", b"\n", b"\r\n")))
@@ -113,15 +123,19 @@ def _lines(random: Random, *, with_invalid: bool) -> tuple[list[bytes], list[Wan
     return lines, wanted
 
 
-def _question(random: Random, number: int, wanted: Sequence[Wanted]) -> str:
+def _question(random: Random, number: int, wanted: Sequence[Wanted], embed_share: float) -> str:
     before = [result.question for result in wanted if result.question is not None]
     if before and random.random() < 0.25:
         return random.choice(before)
     start = REFUSED if random.random() < 0.1 else random.choice(("what is", "häufig\n", 'a "quoted" \u2028'))
-    return f"{start} {number}{' padding' * random.choice((0, 0, 200))}"
+    end = EMBED if random.random() < embed_share else ""
+    return f"{start} {number}{' padding' * random.choice((0, 0, 200))}{end}"
 
 
 def _line(custom_id: str, question: str) -> bytes:
+    if question.endswith(EMBED):
+        texts: Body = {"model": "m", "input": question}
+        return _json({"custom_id": custom_id, "method": "POST", "url": "/v1/embeddings", "body": texts})
     body: Body = {"model": "m", "messages": [{"role": "user", "content": question}], "temperature": 0}
     return _json({"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body})
 
@@ -157,6 +171,8 @@ def _temper(random: Random) -> Temper:
         most_bad=random.choice((1, 2)),
         slowest_seconds=random.choice((0.002, 0.05, 2.0)),
         closed=tuple(closed),
+        most_texts=random.choice((1, 2, 5, 1000, 1000)),
+        miscounts=random.random() < 0.2,
     )
 
 

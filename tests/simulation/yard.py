@@ -30,6 +30,7 @@ from batchyard.domain.price import Price
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Failure, Fault, Reply, usage_of
 from batchyard.domain.webhook import WebhookEndpoint
+from batchyard.endpoints.embeddings import GROUPED
 from batchyard.engine import Abilities
 from batchyard.engines import echo
 from batchyard.pipeline.batch_parts import SMALL_BYTES, BatchParts
@@ -59,6 +60,7 @@ from batchyard.wiring.batches import Engines, Yard, batch_parts, guess_terms
 from batchyard.wiring.lines import line_dialect
 from tests.simulation.batches import (
     CHAT,
+    EMBEDDINGS,
     MODELS,
     WINDOW_SECONDS,
     Asked,
@@ -367,12 +369,12 @@ class Simulation:
     def _parts(
         self, store: sqlite.SqliteStore, blobs: local.LocalBlobs, ids: Ids, models: Models, examinations: Examinations
     ) -> BatchParts:
-        abilities = Abilities(endpoints=frozenset({CHAT}), models=None, slots=3)
+        abilities = Abilities(endpoints=frozenset({CHAT, EMBEDDINGS}), models=None, slots=3)
         engines, limits = Engines(), ModelLimits(enqueued_tokens=self.bounds.model)
         for name in MODELS:
             away = self.away if name == "m" else (0.0, 0.0)
             engine = echo.open(echo.Config(script=_Engine(self.random, away, self._reach)))
-            sharing = Sharing(engine, abilities, self.clock)
+            sharing = Sharing(engine, abilities, self.clock, grouping=GROUPED)
             engines.add(name, sharing)
             models.add(Model(name, sharing.front(), abilities, price=PRICE, limits=limits))
         yard = Yard(
@@ -442,7 +444,7 @@ class Simulation:
 
     async def _create(self, caller: Caller, asked: Asked, batches: Batches, _: ModelBatches) -> Batch:
         wish = CreateBatch(
-            input_file_id=self.files[asked.number], endpoint=CHAT, completion_window=asked.window,
+            input_file_id=self.files[asked.number], endpoint=asked.endpoint, completion_window=asked.window,
             priority=asked.priority,
         )  # fmt: skip
         return await batches.create(caller, wish, idempotency_key=str(asked.number))
@@ -450,7 +452,7 @@ class Simulation:
     async def _create_of_model(self, caller: Caller, asked: Asked, _: Batches, of_model: ModelBatches) -> Batch:
         file = self.files.get(asked.number)
         wish = CreateModelBatch(
-            model=MODELS[0], endpoint=CHAT, form=Form.GEMINI, priority=asked.priority,
+            model=MODELS[0], endpoint=asked.endpoint, form=Form.GEMINI, priority=asked.priority,
             input_file_id=None if file is None else FileId(file), lines=asked.content if file is None else None,
         )  # fmt: skip
         return await of_model.create(caller, wish, idempotency_key=str(asked.number))
@@ -632,9 +634,15 @@ class Simulation:
 def _good(row: Json) -> Json:
     """A row that succeeded as a line of OpenAI's."""
     response = row["response"]
-    message = {"content": response["candidates"][0]["content"]["parts"][0]["text"]}
-    usage = {"prompt_tokens": response["usageMetadata"]["promptTokenCount"]}
-    return {"custom_id": row["key"], "response": {"body": {"choices": [{"message": message}], "usage": usage}}}
+    if "embedding" in response:
+        vector, tokens = response["embedding"]["values"], int(response["tokenCount"])
+        data = [{"object": "embedding", "index": 0, "embedding": vector}]
+        body: Json = {"object": "list", "data": data, "usage": {"prompt_tokens": tokens}}
+    else:
+        message = {"content": response["candidates"][0]["content"]["parts"][0]["text"]}
+        usage = {"prompt_tokens": response["usageMetadata"]["promptTokenCount"]}
+        body = {"object": "chat.completion", "choices": [{"message": message}], "usage": usage}
+    return {"custom_id": row["key"], "response": {"body": body}}
 
 
 def _bad(row: Json) -> Json:
@@ -657,7 +665,7 @@ def _check_lines(wanted: dict[str, Line], batch: Batch, good: list[dict[str, Any
     """Every line has the right end, and the counts are those of the files."""
     ends = {"batch_cancelled": 0, "batch_expired": 0, "ran": 0}
     for line in good:
-        assert line["response"]["body"]["choices"][0]["message"]["content"] == wanted[line["custom_id"]].text
+        assert _answers(line["response"]["body"], wanted[line["custom_id"]].text)
     for line in bad:
         code = line["error"]["code"] if line["error"] else "ran"
         ends[code] += 1
@@ -667,6 +675,13 @@ def _check_lines(wanted: dict[str, Line], batch: Batch, good: list[dict[str, Any
     assert (counts.cancelled, counts.expired) == (ends["batch_cancelled"], ends["batch_expired"])
     used = [usage_of(json.dumps(line["response"]["body"]).encode()) for line in good]
     assert batch.usage.input_tokens == sum(usage.input_tokens for usage in used)
+
+
+def _answers(body: dict[str, Any], text: str) -> bool:
+    """Whether an answer is the one to a text: an echo of it, or its length as a vector."""
+    if body["object"] == "list":
+        return body["data"] == [{"object": "embedding", "index": 0, "embedding": [float(len(text))]}]
+    return body["choices"][0]["message"]["content"] == text
 
 
 class _Engine:
@@ -680,21 +695,30 @@ class _Engine:
 
     async def __call__(self, request: Request) -> Reply | None:
         self._reached("running")
-        self._inside += 1
-        assert self._inside <= 4, "more at once than the engine has room for"
+        self._inside += request.lines
+        assert self._inside <= 5, "more at once than the engine has room for, and the rest of a group of two"
         try:
-            return await self._reply(str(json.loads(request.body)["messages"][0]["content"]))
+            return await self._reply(_texts(json.loads(request.body)))
         finally:
-            self._inside -= 1
+            self._inside -= request.lines
 
-    async def _reply(self, text: str) -> Reply | None:
+    async def _reply(self, texts: list[str]) -> Reply | None:
+        """To a group as to the least lucky of its texts."""
         if self._away[0] <= asyncio.get_running_loop().time() < self._away[1]:
             return Failure("engine_unreachable", "Nobody is there.", Fault.DOWN)
-        await asyncio.sleep(self._random.uniform(0, 12 if text.startswith("slow") else 0.5))
-        if text.startswith("refuse"):
+        kinds = {text.partition(" ")[0] for text in texts}
+        await asyncio.sleep(self._random.uniform(0, 12 if "slow" in kinds else 0.5))
+        if "refuse" in kinds:
             return Answer(400, b'{"error":{"message":"no"}}')
-        if text.startswith("flaky") and self._random.random() < 0.5:
+        if "flaky" in kinds and self._random.random() < 0.5:
             return Answer(503, b"")
-        if text.startswith("lost") and self._random.random() < 0.5:
+        if "lost" in kinds and self._random.random() < 0.5:
             return Failure("connection_lost", "It broke.", Fault.LOST)
         return None
+
+
+def _texts(body: dict[str, Any]) -> list[str]:
+    if "messages" in body:
+        return [str(body["messages"][0]["content"])]
+    given: Any = body["input"]
+    return [given] if isinstance(given, str) else given

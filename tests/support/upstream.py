@@ -12,6 +12,7 @@ import json
 import socket
 import ssl
 import struct
+import zlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -79,6 +80,41 @@ def speaking() -> Move:
         await talk.say(head + b"".join(b"%x\r\n%b\r\n" % (len(e), e) for e in events) + b"0\r\n\r\n")
 
     return move
+
+
+def embeds(*, most: int = 2048, bad: str = "bad", arrays: bool = True) -> Move:
+    """Answer embeddings, each text with its own vector: refuse a call with a `bad` text, with more than `most`, or
+    with an array at all."""
+
+    async def move(asked: Asked, talk: Talk) -> None:
+        given: Any = asked.json["input"]
+        texts: list[str] = [given] if isinstance(given, str) else given
+        reason = "The input must be a string." if texts is given and not arrays else _reason(texts, most, bad)
+        if reason is not None:
+            error = {"message": reason, "type": "invalid_request_error", "param": "input", "code": None}
+            await talk.say(answer(json.dumps({"error": error}).encode(), 400))
+            return
+        await talk.say(answer(embeddings(texts)))
+
+    return move
+
+
+def embeddings(texts: list[str]) -> bytes:
+    """The answer to some texts: a vector tells its text, in digits that no float keeps, and every word is a token."""
+    data = [f'{{"object":"embedding","index":{place},"embedding":{vector(text)}}}' for place, text in enumerate(texts)]
+    words = sum(len(text.split()) for text in texts)
+    usage = f'{{"prompt_tokens":{words},"total_tokens":{words}}}'
+    return f'{{"object":"list","data":[{",".join(data)}],"model":"m-1","usage":{usage}}}'.encode()
+
+
+def vector(text: str) -> str:
+    return f"[{len(text)}.10000000000000000000{zlib.crc32(text.encode())}, -0.50]"
+
+
+def _reason(texts: list[str], most: int, bad: str) -> str | None:
+    if len(texts) > most:
+        return f"At most {most} texts."
+    return next((f"I do not embed {text!r}." for text in texts if text.startswith(bad)), None)
 
 
 def says(*pieces: bytes, then_close: bool = False) -> Move:

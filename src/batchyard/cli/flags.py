@@ -249,6 +249,18 @@ MaxInflight = Annotated[
         envvar="BATCHYARD_MAX_INFLIGHT",
     ),
 ]
+EmbeddingsPerCall = Annotated[
+    int,
+    typer.Option(
+        "--embeddings-per-call",
+        metavar="N",
+        help="Lines for one embedding each that are asked in one call, at most; 1: each by itself.",
+        rich_help_panel=RUN,
+        min=1,
+        max=2048,
+        envvar="BATCHYARD_EMBEDDINGS_PER_CALL",
+    ),
+]
 Retries = Annotated[
     int,
     typer.Option(

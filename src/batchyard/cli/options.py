@@ -87,6 +87,7 @@ def run_options(params: Mapping[str, Any], foreign: tuple[EngineFlag, ...]) -> R
         context_tokens=params["max_model_len"],
         engine_flags=(*for_program(foreign), *_for_program(params)),
         engine_start_seconds=params["engine_start_timeout"],
+        embeddings_per_call=params["embeddings_per_call"],
         dispatch=DispatchSettings(
             max_inflight=params["max_inflight"],
             retries=params["retries"],

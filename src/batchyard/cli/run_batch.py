@@ -32,6 +32,7 @@ def run_batch(
     order: flags.OutputOrder = Order.INPUT,
     dedupe: flags.Dedupe = True,
     max_inflight: flags.MaxInflight = None,
+    embeddings_per_call: flags.EmbeddingsPerCall = 64,
     retries: flags.Retries = 5,
     request_timeout: flags.RequestTimeout = 600.0,
     fresh: flags.Fresh = False,

@@ -8,6 +8,8 @@ class Request(Struct, frozen=True, gc=False):
 
     `line` is the line's place in the plan, from 0. `endpoint` is canonical (`/v1/chat/completions`). `body` is the JSON
     object of that endpoint in the OpenAI form, as UTF-8 bytes, always with its `model`, otherwise as the user wrote it.
+    A group of requests that is asked in one call has the line and the custom_id of its first; `lines` is how many they
+    are.
     """
 
     line: int
@@ -15,3 +17,4 @@ class Request(Struct, frozen=True, gc=False):
     endpoint: str
     model: str
     body: bytes
+    lines: int = 1

@@ -1,7 +1,8 @@
 """`/v1/embeddings`: texts in, vectors out."""
 
-from batchyard.endpoint import Body, Problem, Traits
+from batchyard.endpoint import Body, Grouping, Problem, Traits
 from batchyard.endpoints._checks import ARRAY, POOLING, STRING, absent, not_a
+from batchyard.endpoints._embeddings_grouped import join, read, split
 
 
 class Embeddings:
@@ -17,3 +18,7 @@ class Embeddings:
         if absent(prompt) and messages.startswith(ARRAY):
             return POOLING
         return not_a("input", prompt, "a string or an array of strings")
+
+
+GROUPED = Grouping(Embeddings.path, read, join, split)
+"""How embeddings of several requests are asked in one call."""

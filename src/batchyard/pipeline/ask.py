@@ -78,7 +78,16 @@ class Asking(Struct, frozen=True, kw_only=True):
         try:
             with self.underway.asked(self.batch.id, asked.model, tally):
                 await dispatch(
-                    requests, share, abilities, journal, settings, tally, self.stop, random=self.random, held=self.held
+                    requests,
+                    share,
+                    abilities,
+                    journal,
+                    settings,
+                    tally,
+                    self.stop,
+                    random=self.random,
+                    held=self.held,
+                    groups=share.groups,
                 )
         finally:
             self.retried(asked.model, tally.retries)

@@ -32,9 +32,9 @@ class Pacing:
         self._attempts += 1
         return self._attempts
 
-    def answered(self, now: float, inflight: int) -> bool:
-        """An attempt was answered, `inflight` others are under way. True where the limit has changed."""
-        self._answers += 1
+    def answered(self, now: float, inflight: int, weight: int = 1) -> bool:
+        """An attempt of some weight was answered, `inflight` more is under way. True where the limit has changed."""
+        self._answers += weight
         if self._answers < self._closes_with:
             return False
         if self._settling:
@@ -43,7 +43,7 @@ class Pacing:
         if now - self._opened_at < WINDOW_SECONDS:
             self._closes_with += self._size
             return False
-        return self._close(now, inflight)
+        return self._close(now, inflight, weight)
 
     def overloaded(self, attempt: int, inflight: int) -> bool:
         """The engine was too full for that attempt. True where that lowers the limit."""
@@ -63,9 +63,9 @@ class Pacing:
         self._opened_at, self._opened_with = now, self._answers
         self._closes_with = self._answers + self._size
 
-    def _close(self, now: float, inflight: int) -> bool:
+    def _close(self, now: float, inflight: int, weight: int) -> bool:
         before = self._pace.limit
-        if inflight + 1 >= before:  # only a limit that was used in full says anything about the next
+        if inflight + weight >= before:  # only a limit that was used in full says anything about the next
             self._pace = self._pace.measured((self._answers - self._opened_with) / (now - self._opened_at))
         if self._pace.limit == before:
             self._open(now)

@@ -4,6 +4,9 @@ A batch is dispatched as if the engine were its own (`Share` is an engine to it)
 engine, so that they can be let in by who has least. Time in this queue costs a request nothing: the limit on the time
 of an attempt begins when the engine gets it.
 
+What an engine works on at once is counted in lines where it says how many slots it has, so a group of lines fills as
+much of it as they would one by one. Elsewhere it is counted in calls.
+
 An engine that answers without waiting for anything would let batches keep the event loop to themselves. So only a few
 requests are let in within one turn of the loop: between any two turns the doors are served.
 """
@@ -19,8 +22,11 @@ from batchyard.domain.access import ProjectId
 from batchyard.domain.batch import Batch
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Failure, Fault, Reply
+from batchyard.endpoint import Grouping
 from batchyard.engine import Abilities, Engine, Say, stream
+from batchyard.pipeline.group import Groups
 from batchyard.pipeline.waiting import Waiting
+from batchyard.policy.group import USUAL_SIZE, largest
 from batchyard.policy.retry import REQUEST_TIMEOUT
 from batchyard.telemetry import traces
 
@@ -45,18 +51,20 @@ def room_of(slots: int | None) -> int | None:
 class Caps(Struct, frozen=True, kw_only=True):
     """How many requests an engine may get at once, None for no end of ours.
 
-    `all` counts people's, which wait then, too; `batches` is how many of them batches may have. A request of a batch
-    may take `request_timeout_seconds`, None: as its walk says.
+    `all` counts people's, which wait then, too; `batches` is how many of them batches may have. `group` is how many of
+    those that can be asked together are. A request of a batch may take `request_timeout_seconds`, None: as its walk
+    says.
     """
 
     all: int | None = None
     batches: int | None = None
+    group: int = USUAL_SIZE
     request_timeout_seconds: float | None = None
 
 
 class Sharing:
     """A started engine. `model` is what it calls its model, None: what callers call it; `name` what answers call it,
-    None: as the engine does."""
+    None: as the engine does. `grouping` is what of batches' requests can be asked together."""
 
     def __init__(
         self,
@@ -67,6 +75,7 @@ class Sharing:
         model: str | None = None,
         name: str | None = None,
         caps: Caps | None = None,
+        grouping: Grouping | None = None,
     ) -> None:
         self.engine = engine
         self.abilities = abilities
@@ -74,17 +83,19 @@ class Sharing:
         self._model = model
         self._name = name if name != model else None
         self._caps = caps or Caps()
+        self._counts_lines = self._caps.all is None and abilities.slots is not None
         self._room = room_of(abilities.slots) if self._caps.all is None else self._caps.all
+        self.groups = None if grouping is None else Groups(grouping, self._largest_group())
         self._asked = 0  # by people
         self._people: deque[asyncio.Future[None]] = deque()
-        self._out: Counter[ProjectId] = Counter()  # batches' requests in the engine
+        self._out: Counter[ProjectId] = Counter()  # batches' requests in the engine, or their lines
         self._waiting: Waiting[Share] = Waiting(LONGEST_WAITING)
         self._let = 0  # in this turn of the loop
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def inflight(self) -> int:
-        """Batches' requests in the engine."""
+        """Batches' requests in the engine; where it says how many slots it has, their lines."""
         return self._out.total()
 
     @property
@@ -144,37 +155,46 @@ class Sharing:
         self._asked -= 1
         self._let_in()
 
-    async def enter(self, share: "Share") -> bool:
+    def weight(self, request: Request) -> int:
+        """What a request counts for."""
+        return request.lines if self._counts_lines else 1
+
+    async def enter(self, share: "Share", weight: int) -> bool:
         """Wait for a turn; False where the share was shut first. Who entered must leave."""
         if share.shut:
             return False
         self._loop = asyncio.get_running_loop()
         if not self._waiting and self._has_room():
-            self._admit(share)
+            self._admit(share, weight)
             return True
         turn: asyncio.Future[bool] = self._loop.create_future()
-        share.turns.append(turn)
+        share.turns.append((turn, weight))
         if len(share.turns) == 1:
             self._waiting.add(share.batch, share)
         try:
             return await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.result():
-                self.leave(share)  # its turn came in the same moment
+                self.leave(share, weight)  # its turn came in the same moment
             raise
 
-    def leave(self, share: "Share") -> None:
+    def leave(self, share: "Share", weight: int) -> None:
         """A batch's request is over."""
-        self._out[share.batch.project] -= 1
+        self._out[share.batch.project] -= weight
         self._let_in()
 
     def send_away(self, share: "Share") -> None:
         """Let nothing of a share in any more."""
         self._waiting.remove(share.batch)
         while share.turns:
-            turn = share.turns.popleft()
+            turn, _ = share.turns.popleft()
             if not turn.done():
                 turn.set_result(False)
+
+    def _largest_group(self) -> int:
+        if not self._counts_lines or self._room is None:
+            return self._caps.group
+        return largest(self._caps.group, min(self._room, self._caps.batches or self._room))
 
     def _has_place(self) -> bool:
         """Whether a person's request may go in."""
@@ -187,8 +207,8 @@ class Sharing:
             return False
         return self._room is None or self._asked + out < self._room
 
-    def _admit(self, share: "Share") -> None:
-        self._out[share.batch.project] += 1
+    def _admit(self, share: "Share", weight: int) -> None:
+        self._out[share.batch.project] += weight
         self._let += 1
         if self._let == 1 and self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon(self._next_turn)
@@ -206,10 +226,10 @@ class Sharing:
                 self._asked += 1
         while self._has_room() and (share := self._waiting.first(self._out)) is not None:
             self._waiting.remove(share.batch)
-            turn = share.turns.popleft()
+            turn, weight = share.turns.popleft()
             if not turn.done():  # else whoever waited for it has given up
                 turn.set_result(True)
-                self._admit(share)
+                self._admit(share, weight)
             if share.turns:
                 self._waiting.add(share.batch, share)
 
@@ -265,19 +285,25 @@ class Share:
         self._sharing = sharing
         self._timeout_seconds = timeout_seconds
         self.batch = batch
-        self.turns: deque[asyncio.Future[bool]] = deque()
+        self.turns: deque[tuple[asyncio.Future[bool], int]] = deque()  # with what each counts for
         self.shut = False
 
     @property
     def restarts(self) -> int:
         return self._sharing.engine.restarts
 
+    @property
+    def groups(self) -> Groups | None:
+        """What the engine takes together, as all batches have learned it."""
+        return self._sharing.groups
+
     async def start(self) -> Abilities:
         return self._sharing.abilities
 
     async def infer(self, request: Request) -> Reply:
         """As the contract says. A request that the share was shut upon was never sent."""
-        if not await self._sharing.enter(self):
+        weight = self._sharing.weight(request)
+        if not await self._sharing.enter(self, weight):
             return STOPPED
         try:
             async with asyncio.timeout(self._timeout_seconds):
@@ -286,7 +312,7 @@ class Share:
         except TimeoutError:
             return Failure(REQUEST_TIMEOUT, f"No answer within {self._timeout_seconds:g} seconds.", Fault.LOST)
         finally:
-            self._sharing.leave(self)
+            self._sharing.leave(self, weight)
 
     async def close(self) -> None:
         """Send nothing any more; what the engine has may end."""

@@ -9,13 +9,15 @@ from math import inf, isfinite
 
 
 class Slot:
-    """One coroutine's place. `deadline` is in the event loop's time, infinite between attempts."""
+    """One coroutine's place. `deadline` is in the event loop's time, infinite between attempts; `weight` is what its
+    attempt counts for."""
 
-    __slots__ = ("deadline", "late", "task")
+    __slots__ = ("deadline", "late", "task", "weight")
 
     def __init__(self) -> None:
         self.deadline = inf
         self.late = False
+        self.weight = 0
         self.task: asyncio.Task[None] | None = None
 
 
@@ -27,6 +29,7 @@ class Slots:
         self._timeout_seconds = timeout_seconds
         self._slots: set[Slot] = set()
         self._alarm: asyncio.TimerHandle | None = None
+        self.weight = 0
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -35,7 +38,13 @@ class Slots:
         self._slots.add(slot)
 
     def remove(self, slot: Slot) -> None:
+        self.weigh(slot, 0)
         self._slots.discard(slot)
+
+    def weigh(self, slot: Slot, weight: int) -> None:
+        """What a slot has in flight from now on; `weight` is that of all."""
+        self.weight += weight - slot.weight
+        slot.weight = weight
 
     def begin(self, slot: Slot, now: float) -> None:
         """An attempt begins in the slot: its time runs."""

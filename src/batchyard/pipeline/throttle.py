@@ -46,15 +46,15 @@ class Throttle:
         """The number of an attempt that starts now."""
         return self._pacing.attempt()
 
-    def served(self, now: float) -> None:
-        """The engine did its work: it is there, and not too full."""
+    def served(self, now: float, weight: int = 1) -> None:
+        """The engine did its work: it is there, and not too full. The attempt counted for so much in flight."""
         self._overloads = self._crashes = 0
         if self._down_since is not None:
             self._reached()
-        if self._pacing.answered(now, self._tally.inflight):
+        if self._pacing.answered(now, self._tally.inflight, weight):
             self._set()
 
-    def failed(self, reply: Reply, attempt: int, now: float) -> None:
+    def failed(self, reply: Reply, attempt: int, now: float, weight: int = 1) -> None:
         """The reply to an attempt is no success.
 
         Raises Unavailable where the engine was out of reach for too long, or will not work for us any more.
@@ -68,7 +68,7 @@ class Throttle:
         elif is_overload(reply):
             self._overloaded(reply, attempt, now)
         elif isinstance(reply, Answer):
-            self.served(now)
+            self.served(now, weight)
         elif self._down_since is not None:
             self._reached()
 

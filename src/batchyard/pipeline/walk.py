@@ -19,21 +19,28 @@ from batchyard.config import MAX_LINE_BYTES, DispatchSettings, OnInvalidLine, Or
 from batchyard.dialect import LineDialect
 from batchyard.disk import Disk
 from batchyard.domain.errors import BadLines, Unavailable
-from batchyard.engine import Engine
+from batchyard.endpoint import Grouping
+from batchyard.engine import Abilities, Engine
 from batchyard.offload import Offload
 from batchyard.pipeline import manifest as manifests
 from batchyard.pipeline import rest
 from batchyard.pipeline.dispatch import dispatch
 from batchyard.pipeline.finalize import finalize
 from batchyard.pipeline.folder import PLAN, Opened, OpenJournal, clear, make_folder, opened
+from batchyard.pipeline.group import Groups
 from batchyard.pipeline.manifest import InputFacts, Manifest, OutputFacts, State
+from batchyard.pipeline.share import room_of
 from batchyard.pipeline.stop import Stop
 from batchyard.pipeline.tally import Tally
 from batchyard.pipeline.validate import Verdict, validate
+from batchyard.policy.group import USUAL_SIZE, largest
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """What to do. `input` is a local file; `folder` holds the run's own files; `settings` decide the answers."""
+    """What to do. `input` is a local file; `folder` holds the run's own files; `settings` decide the answers.
+
+    `largest_group` is how many lines are asked together at most, where some can be.
+    """
 
     input: InputFacts
     folder: str
@@ -45,13 +52,14 @@ class Run(Struct, frozen=True, kw_only=True):
     dedupe: bool = True
     max_line_bytes: int = MAX_LINE_BYTES
     dispatch: DispatchSettings = DispatchSettings()
+    largest_group: int = USUAL_SIZE
 
 
 class Parts(Struct, frozen=True, kw_only=True):
     """What it is done with.
 
     `dialect` is made for the run's id, so that a resumed run writes the same ids. `journal` opens the one in a folder,
-    for a number of lines.
+    for a number of lines. `grouping` is what can be asked together.
     """
 
     disk: Disk
@@ -62,6 +70,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     engine: Engine
     random: Random
     new_run_id: Callable[[], str]
+    grouping: Grouping | None = None
 
 
 class Ending(Struct, frozen=True, kw_only=True):
@@ -216,6 +225,12 @@ def _count_what_is_done(planned: Opened, tally: Tally) -> None:
     tally.resumed = planned.journal.recorded.lines
 
 
+def _groups(run: Run, parts: Parts, abilities: Abilities) -> Groups | None:
+    if parts.grouping is None:
+        return None
+    return Groups(parts.grouping, largest(run.largest_group, room_of(abilities.slots)))
+
+
 async def _ask(run: Run, parts: Parts, planned: Opened, dialect: LineDialect, tally: Tally, stop: Stop) -> None:
     """Start the engine and ask it what is left; what it answered is durable when this returns."""
     tally.stage = "starting the engine"
@@ -223,7 +238,17 @@ async def _ask(run: Run, parts: Parts, planned: Opened, dialect: LineDialect, ta
     tally.engine = abilities.description
     tally.stage = "running"
     requests, journal = rest.requests(planned, dialect), planned.journal
-    await dispatch(requests, parts.engine, abilities, journal, run.dispatch, tally, stop, random=parts.random)
+    await dispatch(
+        requests,
+        parts.engine,
+        abilities,
+        journal,
+        run.dispatch,
+        tally,
+        stop,
+        random=parts.random,
+        groups=_groups(run, parts, abilities),
+    )
     tally.engine_restarts = parts.engine.restarts
     await journal.flush()
 

@@ -34,6 +34,7 @@ class ModelOptions(Struct, frozen=True, kw_only=True):
     mmproj: str | None = None
     slots: int | None = None
     batch_slots: int | None = None
+    embeddings_per_call: int = 64
     context_tokens: int | None = None
     threads: int | None = None
     chat_template: str | None = None

@@ -8,6 +8,7 @@ from batchyard.config import RunOptions
 from batchyard.disks.local import LocalDisk
 from batchyard.disks.lock import FolderLock
 from batchyard.domain.errors import BadLines
+from batchyard.endpoints.embeddings import GROUPED
 from batchyard.journals.disk import open_journal
 from batchyard.offload import Offload, ThreadOffload
 from batchyard.pipeline.deliver import deliver
@@ -75,6 +76,7 @@ async def _walk(
         dedupe=options.dedupe,
         max_line_bytes=options.max_line_bytes,
         dispatch=options.dispatch,
+        largest_group=options.embeddings_per_call,
     )
     disk = LocalDisk()
     parts = Parts(
@@ -86,6 +88,7 @@ async def _walk(
         engine=chosen.engine,
         random=Random(),
         new_run_id=lambda: secrets.token_hex(16),
+        grouping=GROUPED,
     )
     try:
         return await walk(run, parts, tally, stop)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from batchyard.config import EngineFlag, RunOptions
 from batchyard.domain.errors import BatchyardError, Invalid
+from batchyard.endpoints.embeddings import GROUPED
 from batchyard.engine import Abilities
 from batchyard.pipeline.share import Caps, Sharing
 from batchyard.server.models import FAILING, STARTING, Model, Waiting
@@ -106,8 +107,10 @@ class Served:
             caps=Caps(
                 all=model.slots if remote else None,
                 batches=model.batch_slots,
+                group=model.embeddings_per_call,
                 request_timeout_seconds=model.request_timeout_seconds,
             ),
+            grouping=GROUPED,
         )
         entry = Model(
             name=name,

@@ -13,8 +13,10 @@ from batchyard.config import DispatchSettings
 from batchyard.domain.errors import Conflict, Unavailable
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Failure, Fault, Outcome, Reply, Usage
+from batchyard.endpoints.embeddings import GROUPED
 from batchyard.engine import Abilities
 from batchyard.pipeline.dispatch import dispatch
+from batchyard.pipeline.group import Groups
 from batchyard.pipeline.stop import Stop
 from batchyard.pipeline.tally import Tally
 from tests.support.memory_journal import MemoryJournal
@@ -546,3 +548,97 @@ def test_whatever_the_engine_does_every_line_has_one_result(seed: int) -> None:
     assert sorted(run.journal.results) == list(range(200))
     assert run.tally.succeeded + run.tally.errored == 200
     assert run.tally.succeeded > 50
+
+
+class Embedding:
+    """An engine that answers groups of texts as a function of the texts says."""
+
+    restarts = 0
+
+    def __init__(self, answer: Callable[[list[str], int], Reply]) -> None:
+        self._answer = answer
+        self.calls: list[list[str]] = []
+        self.board: list[list[str]] = []
+        self.alone: list[str] = []
+        self.most = 0
+
+    async def start(self) -> Abilities:
+        return ABILITIES
+
+    async def infer(self, request: Request) -> Reply:
+        given = msgspec.json.decode(request.body)["input"]
+        texts: list[str] = [given] if isinstance(given, str) else given
+        assert request.lines == len(texts)
+        self.calls.append(texts)
+        self.board.append(texts)
+        self.most = max(self.most, sum(map(len, self.board)))
+        await asyncio.sleep(0.01)
+        if len(self.board) == 1 and len(texts) == 1:
+            self.alone += texts
+        self.board.remove(texts)
+        return self._answer(texts, len(self.calls))
+
+    async def close(self) -> None:
+        return None
+
+
+def vectors(texts: list[str]) -> Answer:
+    data = [{"index": place, "embedding": text} for place, text in enumerate(texts)]
+    return Answer(200, msgspec.json.encode({"data": data}), usage=Usage(len(texts)))
+
+
+def embed(
+    engine: Embedding, lines: int, abilities: Abilities = ABILITIES, **settings: float
+) -> tuple[MemoryJournal, Tally]:
+    """Embed the texts t0, t1, ... in groups of 8."""
+    journal, tally = MemoryJournal(), Tally()
+    requests = (
+        Request(line, f"id-{line}", "/v1/embeddings", "m", b'{"model":"m","input":"t%d"}' % line)
+        for line in range(lines)
+    )
+    told = msgspec.convert(settings, DispatchSettings)
+    parts = (engine, abilities, journal, told, tally, Stop())
+    in_virtual_time(dispatch(requests, *parts, random=Random(0), groups=Groups(GROUPED, 8)))
+    assert sorted(journal.results) == list(range(lines))
+    for line, result in journal.results.items():
+        if isinstance(result.reply, Answer) and result.reply.ok:
+            assert msgspec.json.decode(result.reply.body)["data"] == [{"index": 0, "embedding": f"t{line}"}]
+    return journal, tally
+
+
+def test_a_line_that_kills_the_engine_is_found_alone_though_it_came_in_a_group() -> None:
+    engine = Embedding(lambda texts, _: CRASH if "t21" in texts else vectors(texts))
+    journal, _ = embed(engine, 40, max_inflight=2, backoff_seconds=0.0)
+    failed = {line for line, result in journal.results.items() if result.outcome is not Outcome.SUCCEEDED}
+    assert failed == {21}
+    assert [len(texts) for texts in engine.calls if "t21" in texts] == [8, 1, 1, 1]
+    assert engine.alone.count("t21") >= 2
+
+
+def test_an_engine_that_is_away_puts_whole_groups_off_and_nobody_pays() -> None:
+    engine = Embedding(lambda texts, call: DOWN if call <= 3 else vectors(texts))
+    journal, tally = embed(engine, 40, max_inflight=2)
+    assert all(result.attempts == 1 for result in journal.results.values())
+    assert tally.retries == 0
+    assert max(len(texts) for texts in engine.calls[3:]) == 8
+
+
+def test_lines_that_are_always_put_off_together_are_asked_in_smaller_groups() -> None:
+    """As where a limit on tokens is less than what a group asks for."""
+    engine = Embedding(lambda texts, _: Answer(429, b"{}") if len(texts) > 2 else vectors(texts))
+    journal, tally = embed(engine, 16, max_inflight=1)
+    assert all(result.outcome is Outcome.SUCCEEDED for result in journal.results.values())
+    assert tally.succeeded == 16
+
+
+def test_the_usage_of_a_call_is_counted_once() -> None:
+    _, tally = embed(Embedding(lambda texts, _: vectors(texts)), 100)
+    assert tally.input_tokens == 100
+
+
+@pytest.mark.parametrize(("slots", "most"), [(None, 16 * 8), (10, 2 * 10 + 7)])
+def test_what_is_in_flight_is_counted_in_lines_where_slots_are_known(slots: int | None, most: int) -> None:
+    engine = Embedding(lambda texts, _: vectors(texts))
+    embed(engine, 200, msgspec.structs.replace(ABILITIES, slots=slots))
+    assert most - 8 < engine.most <= most
+    assert max(map(len, engine.calls)) == 8

@@ -10,6 +10,7 @@ from batchyard.domain.access import ProjectId
 from batchyard.domain.batch import Batch
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Failure, Fault, Reply
+from batchyard.endpoints.embeddings import GROUPED
 from batchyard.engine import Abilities
 from batchyard.engines import echo
 from batchyard.pipeline.share import AT_A_TURN, LONGEST_WAITING, STOPPED, Caps, Share, Shares, Sharing, room_of
@@ -395,3 +396,81 @@ async def test_every_batch_of_a_project_gets_on_however_many_go_before_it() -> N
         while engine.inside:
             await engine.let_go(next(iter(engine.inside)))
     assert reached == set("012345")
+
+
+def a_group(id: str, lines: int) -> Request:
+    return Request(0, id, CHAT, "m", b"{}", lines)
+
+
+async def test_an_engine_that_says_its_slots_has_them_counted_in_lines() -> None:
+    engine = Engine()
+    sharing = a_sharing(engine, slots=8)  # and two to follow
+    share = sharing.share(of(OURS), 600)
+    async with asyncio.TaskGroup() as group:
+        for id in "abc":
+            group.create_task(share.infer(a_group(id, 5)))
+        await turns()
+        assert engine.came == ["a", "b"]
+        assert (sharing.inflight, sharing.waiting) == (10, 1)
+        await engine.let_go("a")
+        assert engine.came == ["a", "b", "c"]
+        await engine.let_go("b")
+        await engine.let_go("c")
+    assert sharing.inflight == 0
+
+
+async def test_an_upstream_has_its_calls_counted() -> None:
+    engine = Engine()
+    sharing = a_sharing(engine, slots=None, caps=Caps(all=2))
+    share = sharing.share(of(OURS), 600)
+    async with asyncio.TaskGroup() as group:
+        for id in "abc":
+            group.create_task(share.infer(a_group(id, 64)))
+        await turns()
+        assert (engine.came, sharing.inflight) == (["a", "b"], 2)
+        for id in "abc":
+            await engine.let_go(id)
+
+
+@pytest.mark.parametrize(
+    ("slots", "caps", "most"),
+    [
+        (None, Caps(group=8), 8),
+        (None, Caps(all=4, group=8), 8),
+        (None, Caps(all=4, batches=1, group=6), 6),
+        (256, Caps(group=8), 8),
+        (8, Caps(), 5),
+        (8, Caps(batches=4), 2),
+        (1, Caps(), 1),
+        (256, Caps(group=1), 1),
+    ],
+)
+def test_a_group_takes_half_of_the_room_at_most_where_that_is_known(slots: int | None, caps: Caps, most: int) -> None:
+    groups = a_sharing(None, slots, caps=caps, grouping=GROUPED).groups
+    assert groups is not None and groups.most == most
+
+
+async def test_a_person_goes_at_once_while_groups_wait() -> None:
+    engine = Engine()
+    sharing = a_sharing(engine, slots=4)
+    share = sharing.share(of(OURS), 600)
+    async with asyncio.TaskGroup() as group:
+        for id in "abcd":
+            group.create_task(share.infer(a_group(id, 2)))
+        group.create_task(sharing.front().infer(a_request("person")))
+        await turns()
+        assert engine.came[-1] == "person" and len(engine.came) < 5
+        for id in ("a", "b", "c", "person", "d"):
+            await engine.let_go(id)
+
+
+async def test_groups_that_were_given_up_leave_their_room() -> None:
+    engine = Engine()
+    sharing = a_sharing(engine, slots=4)
+    share = sharing.share(of(OURS), 600)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(share.infer(a_group(id, 3))) for id in "abcd"]
+        await turns()
+        for task in tasks:
+            task.cancel()
+    assert (sharing.inflight, sharing.waiting) == (0, 0)

@@ -200,6 +200,12 @@ MODELS = Table(
             default="all",
         ),
         Key(
+            name="embeddings_per_call",
+            kind=Whole(1, 2048),
+            about="Lines of a batch, for one embedding each, that are asked in one call, at most. 1: each by itself.",
+            default="64; of an engine that says how many slots it has, at most about half of them",
+        ),
+        Key(
             name="context",
             kind=Whole(16),
             about="Tokens of one request with its answer.",
