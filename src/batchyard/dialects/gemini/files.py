@@ -95,6 +95,6 @@ def no_page() -> Unfit:
 
 def _id_in(token: str) -> str:
     try:
-        return base64.urlsafe_b64decode(token.encode()).decode()
+        return base64.b64decode(token.encode(), b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
         raise no_page() from None

@@ -102,7 +102,10 @@ def _file(body: bytes, depth: int) -> Json:
         return {}
     given = normal(read_leniently(body, depth))
     read.only(given, {"file"}, "")
-    file = read.an_object(given.get("file") or {}, "file")
+    file = given.get("file")
+    if file is None:
+        return {}
+    file = read.an_object(file, "file")
     read.only(file, _FIELDS, "file")
     return file
 
