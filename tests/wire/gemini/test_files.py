@@ -35,7 +35,7 @@ LINE = json.dumps(
 
 
 def config(**changes: Any) -> types.UploadFileConfig:
-    return types.UploadFileConfig(**{"mime_type": "jsonl", **changes})
+    return types.UploadFileConfig.model_validate({"mime_type": "jsonl", **changes})
 
 
 async def refused(call: Any) -> tuple[int, str | None]:
@@ -110,11 +110,10 @@ async def test_what_is_too_large_or_too_much_is_told_before_a_byte_is_sent() -> 
 
 async def test_a_list_has_every_file_once_the_newest_first_and_nothing_inline(server: Live) -> None:
     async with talking(server) as client, server.client() as other:
-        made = [await client.files.upload(file=io.BytesIO(b"x"), config=config(name=f"f-{n}")) for n in range(3)]
+        for number in range(3):
+            await client.files.upload(file=io.BytesIO(b"x"), config=config(name=f"f-{number}"))
         await other.files.create(file=("in.jsonl", LINE), purpose="batch")
-        await server.store.files.add(
-            a_file(project=HOME, purpose=INLINE, created_at=made[0].create_time.timestamp()), None
-        )  # type: ignore[union-attr]
+        await server.store.files.add(a_file(project=HOME, purpose=INLINE, created_at=1), None)
         seen = [file async for file in await client.files.list(config={"page_size": 2})]
         assert [file.name for file in seen[-3:]] == ["files/f-2", "files/f-1", "files/f-0"]
         assert len(seen) == 4 and seen[0].mime_type == "application/jsonl"
