@@ -156,6 +156,22 @@ async def test_files_of_one_wire_are_there_on_the_other() -> None:
         assert b'"custom_id": "a"' in await client.files.download(file=seen)
 
 
+async def test_a_job_reads_a_file_by_the_name_that_it_was_given_and_its_results_are_downloaded() -> None:
+    rows = b"".join(b'{"key": "r%d", "request": {"contents": [{"parts": [{"text": "hi"}]}]}}\n' % n for n in range(3))
+    async with live(walks=CalendarSettings(look_seconds=1)) as server, talking(server) as client:
+        await client.files.upload(file=io.BytesIO(rows), config=config(name="rows"))
+        job = await client.batches.create(model=MODEL, src="files/rows")
+        while not job.done:
+            job = await client.batches.get(name=job.name or "")
+        assert job.state is types.JobState.JOB_STATE_SUCCEEDED and job.dest is not None and job.dest.file_name
+        answers = (await client.files.download(file=job.dest.file_name)).decode().splitlines()
+        assert [json.loads(line)["key"] for line in answers] == ["r0", "r1", "r2"]
+        result = await client.files.get(name=job.dest.file_name)
+        assert result.source is types.FileSource.GENERATED and await client.files.download(file=result)
+        await client.files.delete(name=job.dest.file_name)
+        assert await refused(client.files.get(name=job.dest.file_name)) == (403, "PERMISSION_DENIED")
+
+
 async def test_a_file_lives_as_long_as_the_server_says() -> None:
     async with live(file_rules=FileRules(gemini_expiry_seconds=None)) as server, talking(server) as client:
         made = await client.files.upload(file=io.BytesIO(b"x"), config=config())
