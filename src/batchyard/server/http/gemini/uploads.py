@@ -65,6 +65,7 @@ async def _go_on(request: Request, secret: str) -> Response:
     received = await house.resumables.receive(
         caller, secret, offset, pieces(request), last=asked.last, announced_bytes=announced_bytes(request)
     )
+    house.metrics.upload_bytes.inc(max(received.bytes - offset, 0))
     return _answer(request, received)
 
 
