@@ -7,7 +7,7 @@ from batchyard.blob import Blobs
 from batchyard.clock import Clock
 from batchyard.domain.access import Action, Caller
 from batchyard.domain.errors import Conflict, NotFound, QuotaExceeded, Unavailable
-from batchyard.domain.file import ID_PREFIX, ExpiresAfter, File, FileId
+from batchyard.domain.file import ID_PREFIX, INLINE, ExpiresAfter, File, FileId
 from batchyard.service import checks
 from batchyard.service.access import require
 from batchyard.service.ids import Ids
@@ -118,10 +118,16 @@ class Files:
         return await self._found(caller, id)
 
     async def named(self, caller: Caller, name: str) -> File:
-        """The file that has a name of its own, or goes by what follows `file-` in its id. Raises as `get` does."""
+        """The file that has a name of its own, or goes by what follows `file-` in its id; none is inline.
+
+        Raises as `get` does.
+        """
         require(caller, Action.VIEW_FILES)
         file = await self._store.files.by_name(caller.project, name, self.now())
-        return file or await self._found(caller, f"{ID_PREFIX}{name}")
+        file = file or await self._found(caller, f"{ID_PREFIX}{name}")
+        if file.purpose == INLINE:
+            raise no_file(file.id)
+        return file
 
     async def list(
         self,

@@ -142,7 +142,10 @@ async def test_what_cannot_begin_is_refused_for_good(server: Live, headers: dict
     assert json.loads(answer)["error"]["status"] == "INVALID_ARGUMENT"
 
 
-@pytest.mark.parametrize("address", ["/upload/v1/files?upload_id=none", "/upload/v1/files?upload_id="])
+@pytest.mark.parametrize(
+    "address",
+    [f"/upload/v1/files?upload_id={id}" for id in ("none", "", "%ff%00", "x" * 5000, "%F0%9F%98%80", "a&upload_id=b")],
+)
 async def test_an_address_that_nobody_was_told_is_not_found(server: Live, address: str) -> None:
     status, word, _, answer = await send(server, address, "upload, finalize", 0, b"x")
     assert (status, word, answer["error"]["status"]) == (404, "final", "NOT_FOUND")
