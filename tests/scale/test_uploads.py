@@ -16,4 +16,4 @@ def test_two_gigabytes_in_chunks_are_written_once_in_memory_that_does_not_grow(t
     assert sent.kept_bytes == 2 * GB
     assert sent.cut_at - (8 << 20) <= sent.received_at_cut <= sent.cut_at
     assert sent.server_peak <= 200 * MB
-    assert sent.cpu_per_gb <= 2.5  # 1.5 where nothing else runs beside it
+    assert sent.cpu_per_gb <= 2.5  # 2.9 beside ten processes ready to run, where a form takes 3.3
