@@ -45,11 +45,31 @@ class Writer(Protocol):
         ...
 
 
+class Grower(Writer, Protocol):
+    """A blob that grows over many calls, and over restarts."""
+
+    async def secure(self) -> int:
+        """Return once what was written until now is safe; how many bytes that is."""
+        ...
+
+    async def leave(self) -> None:
+        """Let go; what was made safe stays. May be called at any time, and after a commit does nothing."""
+        ...
+
+
 class Blobs(Protocol):
     """Bytes by key."""
 
     async def create(self, key: str, *, md5: bool = False) -> Writer:
         """Begin a blob under a key that was never used; hashes are taken while it is written."""
+        ...
+
+    async def grow(self, key: str, safe: int) -> Grower:
+        """Begin a blob, or go on with one that grew before, behind its first `safe` bytes; others are forgotten.
+
+        `written` is less than `safe` where bytes were lost. One that was committed may grow on, as long as nobody was
+        told of it. Until the commit `keys` names it, `delete` removes it, and nobody can read it. One caller at a time.
+        """
         ...
 
     async def adopt(self, key: str, path: str) -> Kept:
@@ -73,7 +93,7 @@ class Blobs(Protocol):
         ...
 
     async def keys(self, folder: str) -> Sequence[str]:
-        """All keys of a folder, in order."""
+        """All keys of a folder, in order, also of those that still grow."""
         ...
 
     def path(self, key: str) -> str | None:

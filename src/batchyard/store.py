@@ -20,6 +20,7 @@ from batchyard.domain.event import Event
 from batchyard.domain.file import File, FileId
 from batchyard.domain.price import Spent
 from batchyard.domain.result import Usage
+from batchyard.domain.resumable import Resumable, ResumableId
 from batchyard.domain.upload import Part, PartId, Upload, UploadId
 from batchyard.domain.webhook import Delivery, EndpointFields, WebhookEndpoint, WebhookId
 
@@ -182,7 +183,7 @@ class Files(Protocol):
         ...
 
     async def unknown_blobs(self, blobs: Sequence[str]) -> Sequence[str]:
-        """Those of the given keys for which no file, deleted or not, and no part stands."""
+        """Those of the given keys for which no file, deleted or not, no part and no resumable stands."""
         ...
 
 
@@ -231,6 +232,51 @@ class Uploads(Protocol):
 
     async def forget_parts(self, ids: Sequence[PartId]) -> None:
         """The bytes are gone: forget the parts too."""
+        ...
+
+
+class Resumables(Protocol):
+    """Files on their way as blobs that grow."""
+
+    async def add(self, resumable: Resumable) -> None:
+        """As `Uploads.add`: it takes room only as it grows."""
+        ...
+
+    async def by_secret(self, secret_hash: bytes) -> Resumable | None:
+        """As it was written, of whatever project: its secret stands for a key. See `Resumable.seen_at`."""
+        ...
+
+    async def grow(
+        self, project: ProjectId, id: ResumableId, before: int, received: int, quota: Quota, at: int
+    ) -> bool:
+        """Note how many bytes are safe. Compare and set: False where it is not pending at `at`, or had not `before`.
+
+        Raises QuotaExceeded where the project's bytes would pass its quota.
+        """
+        ...
+
+    async def complete(self, project: ProjectId, id: ResumableId, file: File, quota: Quota, at: int) -> bool:
+        """Complete a pending resumable and add its file; False, and nothing added, where it is not pending at `at`.
+
+        Raises QuotaExceeded and Conflict as `Files.add` does; what the resumable had received does not count beside
+        the file.
+        """
+        ...
+
+    async def cancel(self, project: ProjectId, id: ResumableId, at: int) -> Resumable | None:
+        """Cancel a pending resumable; None where it is not pending at `at`."""
+        ...
+
+    async def expire(self, at: int) -> int:
+        """Let pending ones of all projects past their end expire, and forget completed ones; how many expired."""
+        ...
+
+    async def dead(self, limit: int) -> Sequence[Resumable]:
+        """Those that were cancelled or have expired: their bytes are needed no more."""
+        ...
+
+    async def forget(self, ids: Sequence[ResumableId]) -> None:
+        """The bytes are gone: forget the resumables too."""
         ...
 
 
@@ -404,6 +450,8 @@ class Store(Protocol):
     def files(self) -> Files: ...
     @property
     def uploads(self) -> Uploads: ...
+    @property
+    def resumables(self) -> Resumables: ...
     @property
     def batches(self) -> Batches: ...
     @property

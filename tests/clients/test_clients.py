@@ -43,7 +43,9 @@ async def test_an_older_major_of_the_client_runs_the_documented_flow(server: Liv
 
 
 @pytest.mark.parametrize("name", OLDER_GEMINI)
-async def test_an_older_major_of_the_gemini_client_makes_the_interactive_calls(server: Live, name: str) -> None:
+async def test_an_older_major_of_the_gemini_client_makes_the_interactive_calls_and_sends_files(
+    server: Live, name: str
+) -> None:
     told = await run([sys.executable, str(HERE / "genai_flow.py"), server.url, server.secret, MODEL], FOLDER / name)
     said = "one two three"
     assert told["version"].split(".")[0] == name.removeprefix("genai-")
@@ -51,8 +53,12 @@ async def test_an_older_major_of_the_gemini_client_makes_the_interactive_calls(s
         "text": said, "finish": "STOP", "tokens": 6, "streamed": said, "pieces": 4, "counted": 4,
         "vectors": [[1.0], [3.0]], "models": [f"models/{MODEL}"], "model": f"models/{MODEL}",
         "refusal": [404, "NOT_FOUND"],
+        "files": {
+            "name": "files/large", "shown": ["Large", "jsonl", (8 << 20) + 1, "ACTIVE"], "got": True, "same": True,
+            "listed": True, "gone": [403, "PERMISSION_DENIED"],
+        },
     }  # fmt: skip
-    assert told["async"] == {"text": said, "streamed": said}
+    assert told["async"] == {"text": said, "streamed": said, "read": "{}"}
 
 
 async def test_the_javascript_client_runs_the_documented_flow(server: Live) -> None:

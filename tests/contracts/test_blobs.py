@@ -2,12 +2,13 @@
 
 import hashlib
 from contextlib import aclosing
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from batchyard.blob import Blobs
+from batchyard.blob import Blobs, Kept
 from batchyard.blobs import local
 from batchyard.disk import Disk
 from batchyard.disks.local import LocalDisk
@@ -193,3 +194,98 @@ async def test_a_failing_sync_is_told_and_the_blob_is_not_kept(failing_sync: int
     with pytest.raises(Unavailable):
         await writer.commit()
     await writer.abort()
+
+
+# Blobs that grow
+
+
+async def grown(blobs: Blobs, data: bytes, safe: int = 0, *, commit: bool = False) -> int:
+    """Write behind the first so many bytes, and let go; how many bytes are safe then."""
+    writer = await blobs.grow(KEY, safe)
+    for start in range(0, len(data), 300_000):
+        await writer.write(data[start : start + 300_000])
+    size = (await writer.commit()).bytes if commit else await writer.secure()
+    await writer.leave()
+    return size
+
+
+async def test_a_blob_grows_by_and_by_and_is_hashed_as_a_whole(blobs: Blobs) -> None:
+    data = Random(1).randbytes((5 << 20) + 3)
+    cuts = [0, 1, 1, 700_000, 2 << 20, len(data)]
+    for start, end in pairwise(cuts):
+        assert await grown(blobs, data[start:end], start) == end
+    with pytest.raises(NotFound):
+        await blobs.size(KEY)
+    assert list(await blobs.keys("files")) == [KEY] and list(await blobs.keys("parts")) == []
+    writer = await blobs.grow(KEY, len(data))
+    assert await writer.commit() == Kept(len(data), hashlib.sha256(data).hexdigest())
+    await writer.leave()
+    assert list(await blobs.keys("files")) == [KEY] and await read(blobs, KEY, 0, len(data)) == data
+
+
+async def test_what_lies_behind_the_safe_bytes_is_forgotten(blobs: Blobs) -> None:
+    await grown(blobs, b"123456789")
+    writer = await blobs.grow(KEY, 3)
+    assert writer.written == 3
+    await writer.write(b"abc")
+    assert await writer.commit() == Kept(6, hashlib.sha256(b"123abc").hexdigest())
+    await writer.leave()
+    assert await blobs.size(KEY) == 6 and await read(blobs, KEY, 0, 6) == b"123abc"
+
+
+async def test_what_was_not_made_safe_may_be_gone_and_is_told_so(blobs: Blobs) -> None:
+    writer = await blobs.grow(KEY, 0)
+    await writer.write(b"lost")
+    await writer.leave()
+    again = await blobs.grow(KEY, 4)
+    assert again.written == 0
+    await again.leave()
+
+
+async def test_a_committed_blob_that_nobody_was_told_of_grows_on(blobs: Blobs) -> None:
+    data = Random(1).randbytes(3 << 20)
+    await grown(blobs, data, commit=True)
+    assert await grown(blobs, b"end", len(data)) == len(data) + 3
+    with pytest.raises(NotFound):
+        await blobs.size(KEY)
+    writer = await blobs.grow(KEY, len(data) + 3)
+    assert (await writer.commit()).sha256 == hashlib.sha256(data + b"end").hexdigest()
+    await writer.leave()
+
+
+async def test_a_blob_is_deleted_while_it_grows(blobs: Blobs) -> None:
+    await grown(blobs, b"12345")
+    await blobs.delete(KEY)
+    assert list(await blobs.keys("files")) == []
+    again = await blobs.grow(KEY, 5)
+    assert again.written == 0
+    await again.leave()
+
+
+async def test_safe_bytes_survive_any_power_cut_and_the_process() -> None:
+    data = Random(1).randbytes((3 << 20) + 5)
+    for seed in range(20):
+        disk = a_disk(seed=seed)
+        blobs = await open_on(disk)
+        await grown(blobs, data)
+        further = await blobs.grow(KEY, len(data))
+        await further.write(b"x" * (2 << 20))
+        blobs = await open_on(disk.cut(Faults()) if seed % 2 else disk.kill(Faults()))
+        assert list(await blobs.keys("files")) == [KEY]
+        writer = await blobs.grow(KEY, len(data))
+        assert writer.written == len(data)
+        await writer.write(b"end")
+        assert (await writer.commit()).sha256 == hashlib.sha256(data + b"end").hexdigest()
+        await writer.leave()
+
+
+async def test_a_full_disk_costs_only_what_did_not_fit() -> None:
+    blobs = await open_on(a_disk(Faults(capacity_bytes=3 << 20)))
+    assert await grown(blobs, b"x" * (2 << 20)) == 2 << 20
+    with pytest.raises(Unavailable) as told:
+        await grown(blobs, b"x" * (5 << 20), 2 << 20)
+    assert told.value.reason == "disk_full"
+    assert await grown(blobs, b"y", 2 << 20) == (2 << 20) + 1
+    writer = await blobs.grow(KEY, (2 << 20) + 1)
+    assert (await writer.commit()).sha256 == hashlib.sha256(b"x" * (2 << 20) + b"y").hexdigest()
+    await writer.leave()

@@ -18,6 +18,7 @@ from batchyard.domain.hooks import Hooks
 from batchyard.domain.line import LineError
 from batchyard.domain.price import Spent, day_of
 from batchyard.domain.result import Usage
+from batchyard.domain.resumable import Resumable
 from batchyard.domain.upload import PartId, UploadId, UploadState
 from batchyard.domain.webhook import DeliveryState, EndpointFields, WebhookEndpoint
 from batchyard.store import BatchFilter, Cursor, Direction, Once, Retried, Store, TokenRoom
@@ -32,6 +33,7 @@ from tests.support.tenants import (
     a_key,
     a_part,
     a_project,
+    a_resumable,
     an_endpoint,
     an_event,
     an_upload,
@@ -1014,3 +1016,90 @@ async def test_text_that_is_no_unicode_is_refused_in_a_batch(store: Store) -> No
 async def test_a_forgotten_part_was_one_of_an_ended_upload(store: Store) -> None:
     await store.uploads.forget_parts([PartId("part_no")])
     assert msgspec.to_builtins(list(await store.uploads.dead_parts(5))) == []
+
+
+# Resumables
+
+
+async def add_resumable(store: Store, **changes: object) -> Resumable:
+    resumable = a_resumable(**changes)
+    await store.resumables.add(resumable)
+    return resumable
+
+
+async def test_a_resumable_is_found_by_its_secret_alone(store: Store) -> None:
+    made = await add_resumable(store, key_id=KeyId("k"), name="n", display_name="d", mime_type="jsonl")
+    other = await add_resumable(store, project=THEIRS, bytes=None)
+    assert await store.resumables.by_secret(made.secret_hash) == made
+    assert await store.resumables.by_secret(other.secret_hash) == other
+    assert await store.resumables.by_secret(b"") is None
+
+
+async def test_a_resumable_grows_from_what_it_was_thought_to_be(store: Store) -> None:
+    made = await add_resumable(store)
+    assert await store.resumables.grow(OURS, made.id, 0, 4, ROOM, START)
+    assert not await store.resumables.grow(OURS, made.id, 0, 9, ROOM, START)
+    assert not await store.resumables.grow(THEIRS, made.id, 4, 9, ROOM, START)
+    assert await store.resumables.by_secret(made.secret_hash) == changed(made, received=4)
+
+
+async def test_what_a_resumable_has_counts_until_its_file_does(store: Store) -> None:
+    made = await add_resumable(store)
+    quota = Quota(total_bytes=10)
+    assert await store.resumables.grow(OURS, made.id, 0, 8, quota, START)
+    with pytest.raises(QuotaExceeded):
+        await store.resumables.grow(OURS, made.id, 8, 11, quota, START)
+    with pytest.raises(QuotaExceeded):
+        await store.files.require_room(OURS, quota, files=0, size=3, at=START)
+    await store.files.require_room(OURS, quota, files=0, size=2, at=START)
+    await store.files.require_room(OURS, quota, files=0, size=10, at=made.expires_at)
+    await store.files.require_room(THEIRS, quota, files=0, size=10, at=START)
+    assert await store.resumables.complete(OURS, made.id, a_file(bytes=10), quota, START)
+    with pytest.raises(QuotaExceeded):
+        await store.files.require_room(OURS, quota, files=0, size=1, at=START)
+
+
+async def test_a_resumable_becomes_a_file_once(store: Store) -> None:
+    made, file = await add_resumable(store), a_file(name="n")
+    assert not await store.resumables.complete(THEIRS, made.id, a_file(project=THEIRS), ROOM, START)
+    assert await store.resumables.complete(OURS, made.id, file, ROOM, START)
+    assert not await store.resumables.complete(OURS, made.id, a_file(), ROOM, START)
+    assert not await store.resumables.grow(OURS, made.id, file.bytes, 99, ROOM, START)
+    assert await store.resumables.cancel(OURS, made.id, START) is None
+    done = changed(made, state=UploadState.COMPLETED, received=file.bytes)
+    assert await store.resumables.by_secret(made.secret_hash) == done
+    assert await everything(store, OURS) == [file]
+
+
+@pytest.mark.parametrize("refuses", ["name", "quota"])
+async def test_a_resumable_that_cannot_become_a_file_stays_pending(store: Store, refuses: str) -> None:
+    await store.files.add(a_file(name="taken"), ROOM)
+    made = await add_resumable(store)
+    asked = a_file(name="taken" if refuses == "name" else "free")
+    with pytest.raises(Conflict if refuses == "name" else QuotaExceeded):
+        await store.resumables.complete(OURS, made.id, asked, ROOM if refuses == "name" else Quota(files=1), START)
+    assert await store.resumables.by_secret(made.secret_hash) == made
+
+
+async def test_resumables_that_ended_otherwise_are_dead_until_they_are_forgotten(store: Store) -> None:
+    cancelled, late = await add_resumable(store), await add_resumable(store, expires_at=LATER)
+    pending, done = await add_resumable(store), await add_resumable(store, expires_at=LATER)
+    assert await store.resumables.complete(OURS, done.id, a_file(), ROOM, START)
+    assert await store.resumables.cancel(THEIRS, cancelled.id, START) is None
+    gone = await store.resumables.cancel(OURS, cancelled.id, START)
+    assert gone == changed(cancelled, state=UploadState.CANCELLED)
+    assert not await store.resumables.grow(OURS, cancelled.id, 0, 1, ROOM, START)
+    assert not await store.resumables.grow(OURS, late.id, 0, 1, ROOM, LATER)
+    assert await store.resumables.cancel(OURS, late.id, LATER) is None
+    assert await store.resumables.expire(LATER) == 1
+    assert [each.id for each in await store.resumables.dead(9)] == [cancelled.id, late.id]
+    await store.resumables.forget([cancelled.id, late.id, pending.id])
+    assert list(await store.resumables.dead(9)) == []
+    assert await store.resumables.by_secret(late.secret_hash) is None
+    assert await store.resumables.by_secret(done.secret_hash) is None, "its time is over, too"
+    assert await store.resumables.by_secret(pending.secret_hash) == pending
+
+
+async def test_the_blob_of_a_resumable_is_known(store: Store) -> None:
+    made = await add_resumable(store)
+    assert list(await store.files.unknown_blobs([made.blob, "files/other"])) == ["files/other"]

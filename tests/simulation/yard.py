@@ -288,7 +288,7 @@ class Simulation:
         calendar = Calendar(store, self.clock, partial(self._walk, parts), settings, parts.parking)
         noticed = NoticedStore(watched_store(store, self._reach), calendar.notice)
         files = Files(store, blobs, self.clock, ids, self._quota_of, examiner=examinations)
-        batches = Batches(noticed, self.clock, ids, self._quota_of, RULES)
+        batches = Batches(noticed, blobs, self.clock, ids, self._quota_of, RULES)
         retries = Retries(noticed, self.clock, ids, self._quota_of, RULES)
 
         def of_model(window: str) -> ModelBatches:

@@ -18,6 +18,7 @@ from batchyard.service.batches import Batches
 from batchyard.service.files import Files
 from batchyard.service.ids import Ids
 from batchyard.service.model_batches import Checked, ModelBatches
+from batchyard.service.resumables import Resumables
 from batchyard.service.retry import Retries
 from batchyard.service.rules import BatchRules, FileRules, UploadRules
 from batchyard.service.sweep import Sweep
@@ -69,6 +70,7 @@ class House:
     batches: Batches
     model_batches: ModelBatches
     retries: Retries
+    resumables: Resumables
     webhooks: Webhooks
     sweep: Sweep
 
@@ -110,7 +112,7 @@ async def open_house(
             await store.projects.add(a_project(project))
     blobs = await local.open(local.Config(folder=FOLDER), disk, TurnsOffload())
     ids = Ids(Random(next(_seeds)))
-    batches = Batches(store, clock, ids, rules.quota_of, rules.batches)
+    batches = Batches(store, blobs, clock, ids, rules.quota_of, rules.batches)
     return House(
         store,
         blobs,
@@ -122,6 +124,7 @@ async def open_house(
         batches,
         ModelBatches(store, blobs, clock, ids, rules.quota_of, rules.batches, batches, rules.check_lines),
         Retries(store, clock, ids, rules.quota_of, rules.batches),
+        Resumables(store, blobs, clock, ids, rules.quota_of, rules.uploads, rules.files),
         Webhooks(store, clock, ids, anywhere, taken, WebhookRules(endpoints=rules.endpoints)),
         Sweep(store, blobs, clock),
     )

@@ -72,6 +72,7 @@ class Options:
     rate_seconds: Callable[[], float] = loop_seconds
     several_models: bool = False
     keys: bool = True
+    behind_proxy: bool = False
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     grace_seconds: int = 5
 
@@ -220,5 +221,6 @@ def _settings(options: Options) -> HouseSettings:
         count_seconds=0.02,
         several_models=options.several_models,
         keys=options.keys,
+        behind_proxy=options.behind_proxy,
         webhooks=options.webhooks,
     )

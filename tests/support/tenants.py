@@ -12,6 +12,7 @@ from batchyard.domain.access import Caller, Key, KeyId, Project, ProjectId, Role
 from batchyard.domain.batch import Batch, BatchId
 from batchyard.domain.event import Event, EventId, arrival
 from batchyard.domain.file import File, FileId
+from batchyard.domain.resumable import Resumable, ResumableId
 from batchyard.domain.upload import Part, PartId, Upload, UploadId
 from batchyard.domain.webhook import EVENT_KINDS, SigningSecret, WebhookEndpoint, WebhookId
 
@@ -102,6 +103,24 @@ def a_part(upload: Upload, **changes: object) -> Part:
     number = next(_numbers)
     part = Part(id=PartId(f"part_{number}"), upload_id=upload.id, bytes=5, created_at=START, blob=f"parts/{number}")
     return changed(part, **changes)
+
+
+def a_resumable(**changes: object) -> Resumable:
+    number = next(_numbers)
+    resumable = Resumable(
+        id=ResumableId(f"resumable_{number}"),
+        project=OURS,
+        key_id=None,
+        secret_hash=f"{number:032}".encode(),
+        file_id=FileId(f"file-{number:022}"),
+        blob=f"files/{number}",
+        filename="in.jsonl",
+        purpose="user_data",
+        bytes=10,
+        created_at=START,
+        expires_at=START + 3_600,
+    )
+    return changed(resumable, **changes)
 
 
 def a_batch(**changes: object) -> Batch:

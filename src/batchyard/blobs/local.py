@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -23,12 +23,22 @@ T = TypeVar("T")
 
 FOLDERS = ("files", "parts")
 _NEW = "new"
+_GROWING = "growing"
+_HASHES = 1024
+"""Of how many blobs that grow the hash so far is remembered; that of others is taken again from their bytes."""
 _WRITE_BYTES = 1 << 20
 _READ_BYTES = 1 << 20
 _SYNC_BYTES = 64 << 20
 """A big blob is synced as it grows, beside its writing: so the disk is busy from the beginning, and the end is near
 when the last byte has come."""
 _KEY = re.compile(rf"(?:{'|'.join(FOLDERS)})/[A-Za-z0-9_-]{{1,200}}")
+
+
+class Hash(Protocol):
+    """A hash that is being taken."""
+
+    def update(self, data: bytes, /) -> None: ...
+    def hexdigest(self) -> str: ...
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -47,6 +57,7 @@ class LocalBlobs:
         self._lanes = lanes
         self._begun = 0
         self._names: Together[tuple[str, str]] = Together(offload, self._keep_all)
+        self._hashes: dict[str, tuple[int, Hash]] = {}
 
     async def create(self, key: str, *, md5: bool = False) -> "LocalWriter":
         path = self.path(key)
@@ -55,6 +66,18 @@ class LocalBlobs:
         new = f"{self._folder}/{_NEW}/{self._begun}"
         handle = await lane(lambda: self._disk.open(new, create=True))
         return LocalWriter(self, lane, syncs, handle, new, path, md5=md5)
+
+    async def grow(self, key: str, safe: int) -> "LocalGrower":
+        path, growing = self.path(key), self._growing(key)
+        lane, syncs = self._next_lane(), self._next_lane()
+        handle, size = await lane(lambda: self._open_growing(growing, path, safe))
+        known = self._hashes.pop(growing, None)
+        try:
+            sha256 = known[1] if known is not None and known[0] == size else await _hashed(lane, handle, size)
+        except BaseException:
+            await lane(handle.close)
+            raise
+        return LocalGrower(self, lane, syncs, handle, growing, path, size, sha256)
 
     async def adopt(self, key: str, path: str) -> Kept:
         new = self.path(key)
@@ -93,17 +116,23 @@ class LocalBlobs:
             await lane(handle.close)  # behind a read that may still be under way
 
     async def delete(self, key: str) -> None:
-        path = self.path(key)
-        await self._run(lambda: self._disk.remove(path))
+        path, growing = self.path(key), self._growing(key)
+        self._hashes.pop(growing, None)
+        await self._run(lambda: self._remove(path, growing))
 
     async def keys(self, folder: str) -> Sequence[str]:
-        names = await self._run(lambda: self._disk.names(f"{self._folder}/{folder}"))
-        return [f"{folder}/{name}" for name in names]
+        return await self._run(lambda: self._keys(folder))
 
     def path(self, key: str) -> str:
         if not _KEY.fullmatch(key):
             raise ValueError(f"not the key of a blob: {key!r}")
         return f"{self._folder}/{key}"
+
+    def remember(self, growing: str, size: int, sha256: Hash) -> None:
+        """Keep the hash of what has grown so far."""
+        if len(self._hashes) >= _HASHES:
+            self._hashes.pop(next(iter(self._hashes)))
+        self._hashes[growing] = size, sha256
 
     def keep(self, new: str, path: str) -> None:
         """Give a finished file its name, and make the name safe."""
@@ -122,6 +151,38 @@ class LocalBlobs:
 
     def forget(self, new: str) -> None:
         self._disk.remove(new)
+
+    def sync_growing(self) -> None:
+        """Make the names of blobs that grow safe."""
+        self._disk.sync_folder(f"{self._folder}/{_GROWING}")
+
+    def _growing(self, key: str) -> str:
+        """Where a blob lies while it grows: names are never used twice, whatever their folder."""
+        return f"{self._folder}/{_GROWING}/{key.replace('/', '.')}"
+
+    def _open_growing(self, growing: str, path: str, safe: int) -> tuple[Handle, int]:
+        """The file, cut behind its first `safe` bytes, and how many it has."""
+        if not self._disk.exists(growing) and self._disk.exists(path):
+            self._disk.rename(path, growing)  # committed, but its file was never written down
+        handle = self._disk.open(growing, create=True)
+        try:
+            size = handle.size()
+            if size > safe:
+                handle.truncate(safe)
+        except BaseException:
+            handle.close()
+            raise
+        return handle, min(size, safe)
+
+    def _remove(self, path: str, growing: str) -> None:
+        self._disk.remove(growing)
+        self._disk.remove(path)
+
+    def _keys(self, folder: str) -> Sequence[str]:
+        whole = self._disk.names(f"{self._folder}/{folder}")
+        growing = self._disk.names(f"{self._folder}/{_GROWING}")
+        grown = (name.removeprefix(f"{folder}.") for name in growing if name.startswith(f"{folder}."))
+        return [f"{folder}/{name}" for name in sorted({*whole, *grown})]
 
     async def prepare(self) -> None:
         """Make our folders, and remove what an earlier process had begun and not finished."""
@@ -162,7 +223,17 @@ class LocalWriter:
     """
 
     def __init__(
-        self, blobs: LocalBlobs, lane: _Lane, syncs: _Lane, handle: Handle, new: str, path: str, *, md5: bool
+        self,
+        blobs: LocalBlobs,
+        lane: _Lane,
+        syncs: _Lane,
+        handle: Handle,
+        new: str,
+        path: str,
+        written: int = 0,
+        sha256: Hash | None = None,
+        *,
+        md5: bool = False,
     ) -> None:
         self._blobs = blobs
         self._lane = lane
@@ -172,9 +243,9 @@ class LocalWriter:
         self._path = path
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
-        self._written = 0
-        self._synced = 0
-        self._sha256 = hashlib.sha256()
+        self._written = written
+        self._synced = written
+        self._sha256: Hash = sha256 or hashlib.sha256()
         self._md5 = hashlib.md5(usedforsecurity=False) if md5 else None
         self._writing: asyncio.Task[BaseException | None] | None = None
         self._syncing: asyncio.Task[BaseException | None] | None = None
@@ -264,6 +335,55 @@ class LocalWriter:
             handle.close()
 
 
+class LocalGrower(LocalWriter):
+    """See the contract. `_sound` is whether the hash is that of what was written."""
+
+    _sound = True
+    _named = False
+
+    async def secure(self) -> int:
+        await self._settle_writing()
+        await self._settle_syncing()
+        await self._lane(self._secure)
+        return self._written
+
+    async def leave(self) -> None:
+        for task in (self._writing, self._syncing):
+            if task is not None:
+                await asyncio.wait({task})
+        self._writing = self._syncing = None
+        await self._lane(self._leave)
+
+    def _write(self, pieces: list[bytes]) -> None:
+        self._sound = False
+        super()._write(pieces)
+        self._sound = True
+
+    def _secure(self) -> None:
+        handle = self._open()
+        self._write(self._gathered)
+        self._gathered, self._gathered_bytes = [], 0
+        handle.sync()
+        self._synced = self._written
+        if not self._named:
+            self._blobs.sync_growing()
+            self._named = True
+
+    def _leave(self) -> None:
+        if self._handle is not None:
+            self._close()
+            if self._sound:
+                self._blobs.remember(self._new, self._written, self._sha256)
+
+
+async def _hashed(lane: _Lane, handle: Handle, size: int) -> Hash:
+    """The hash of the first so many bytes."""
+    sha256 = hashlib.sha256()
+    for start in range(0, size, _READ_BYTES):
+        await lane(partial(_fed, handle, start, sha256.update, min(_READ_BYTES, size - start)))
+    return sha256
+
+
 async def _outcome(lane: _Lane, step: Callable[[], None]) -> BaseException | None:
     """What went wrong with a step, for whoever waits for it."""
     try:
@@ -290,7 +410,7 @@ async def open(config: Config, disk: Disk, offload: Offload, *, lanes: Lanes | N
 
 
 def _prepare(disk: Disk, folder: str) -> None:
-    for name in (_NEW, *FOLDERS):
+    for name in (_NEW, _GROWING, *FOLDERS):
         disk.make_folder(f"{folder}/{name}")
     for name in disk.names(f"{folder}/{_NEW}"):
         disk.remove(f"{folder}/{_NEW}/{name}")
@@ -311,9 +431,9 @@ def _read_small(disk: Disk, path: str) -> Kept | None:
     return Kept(len(content), hashlib.sha256(content).hexdigest())
 
 
-def _fed(handle: Handle, start: int, update: Callable[[bytes], None]) -> int:
+def _fed(handle: Handle, start: int, update: Callable[[bytes], None], size: int = _READ_BYTES) -> int:
     """Feed a hash the next bytes; how many."""
-    chunk = handle.read_at(start, _READ_BYTES)
+    chunk = handle.read_at(start, size)
     update(chunk)
     return len(chunk)
 

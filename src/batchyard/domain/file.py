@@ -9,7 +9,12 @@ from batchyard.domain.access import ProjectId
 
 FileId = NewType("FileId", str)
 
+ID_PREFIX = "file-"
+"""What every id begins with. What follows is the name of a file that was given none."""
+
 BATCH = "batch"
+USER_DATA = "user_data"
+"""The purpose of what came on a wire that asks for none; a batch may read it, too."""
 BATCH_OUTPUT = "batch_output"
 """The purpose of result files, errors too."""
 INLINE = "batch_inline"
@@ -22,6 +27,8 @@ MIN_EXPIRY_SECONDS = 3_600
 MAX_EXPIRY_SECONDS = 2_592_000
 DEFAULT_EXPIRY_SECONDS = 2_592_000
 """Of batch inputs and of results; files for other purposes never expire unless asked to."""
+GEMINI_EXPIRY_SECONDS = 172_800
+"""Of whatever came on Gemini's wire."""
 
 
 class FileStatus(StrEnum):

@@ -20,6 +20,7 @@ from batchyard.store import (
     Once,
     Page,
     Projects,
+    Resumables,
     Retried,
     Spending,
     Store,
@@ -66,6 +67,10 @@ class NoticedStore:
     @property
     def uploads(self) -> Uploads:
         return self._store.uploads
+
+    @property
+    def resumables(self) -> Resumables:
+        return self._store.resumables
 
     @property
     def batches(self) -> Batches:

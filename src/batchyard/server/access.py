@@ -8,7 +8,7 @@ from urllib.parse import unquote_plus
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from batchyard.domain.access import Caller
+from batchyard.domain.access import Caller, KeyId, ProjectId
 from batchyard.domain.batch import Form
 from batchyard.domain.errors import Forbidden
 from batchyard.server.house import house_of
@@ -29,6 +29,21 @@ async def caller_of(request: Request) -> Caller:
     caller = await access.authenticate(_secret(request))
     logs.note(project=caller.project, key_id=caller.key_id)
     return caller
+
+
+async def beginner_of(request: Request, begun: tuple[ProjectId, KeyId | None]) -> Caller:
+    """On whose behalf a call goes on that names what somebody began. Raises as `caller_of` does."""
+    access = house_of(request).access
+    if not access.keys:
+        _require_program(request)
+    caller = await access.bearer(*begun)
+    logs.note(project=caller.project, key_id=caller.key_id)
+    return caller
+
+
+async def given_caller(request: Request) -> Caller | None:
+    """Who asks, where the call says so; None where it carries no secret. Raises Unauthorized."""
+    return None if _secret(request) is None else await house_of(request).access.authenticate(_secret(request))
 
 
 def _require_program(request: Request) -> None:

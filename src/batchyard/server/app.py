@@ -12,8 +12,10 @@ from batchyard.server.http import health, openapi
 from batchyard.server.http.batchyard import events, results
 from batchyard.server.http.gemini import absent
 from batchyard.server.http.gemini import batches as gemini_batches
+from batchyard.server.http.gemini import files as gemini_files
 from batchyard.server.http.gemini import inference as gemini_inference
 from batchyard.server.http.gemini import models as gemini_models
+from batchyard.server.http.gemini import uploads as gemini_uploads
 from batchyard.server.http.gemini import webhooks as gemini_webhooks
 from batchyard.server.http.openai import batches, costs, files, inference, models, uploads, webhooks
 from batchyard.server.middleware import Threshold
@@ -39,6 +41,8 @@ def build_app(house: House) -> Starlette:
             *gemini_inference.ROUTES,
             *gemini_batches.ROUTES,
             *gemini_webhooks.ROUTES,
+            *gemini_files.ROUTES,
+            *gemini_uploads.ROUTES,
             *absent.ROUTES,
             *gemini_models.ROUTES,
         ],

@@ -1,6 +1,6 @@
 """Reading a call's body whole, within a limit."""
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import TypeVar
 
 from starlette.requests import Request
@@ -9,6 +9,7 @@ from batchyard.domain.errors import TooLarge
 from batchyard.server.house import house_of
 
 T = TypeVar("T")
+Reading = AsyncGenerator[bytes, None]
 
 
 async def read_call(request: Request, read: Callable[[bytes, int], T]) -> T:
@@ -17,10 +18,21 @@ async def read_call(request: Request, read: Callable[[bytes, int], T]) -> T:
     return read(await read_body(request, limits.call_bytes), limits.json_depth)
 
 
+def pieces(request: Request) -> Reading:
+    """The body of a call as it comes, to be kept as it is."""
+    return request.stream()
+
+
+def announced_bytes(request: Request) -> int | None:
+    """How long the body of a call is; None where that is not said."""
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isascii() and length.isdigit() else None
+
+
 async def read_body(request: Request, limit_bytes: int) -> bytes:
     """The body of a call. Raises TooLarge as soon as it is known to pass the limit."""
-    declared = request.headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit() and int(declared) > limit_bytes:
+    declared = announced_bytes(request)
+    if declared is not None and declared > limit_bytes:
         raise _too_large(limit_bytes)
     chunks: list[bytes] = []
     size = 0

@@ -18,6 +18,7 @@ from batchyard.service.feed import Feed
 from batchyard.service.files import Files
 from batchyard.service.model_batches import ModelBatches
 from batchyard.service.results import Results
+from batchyard.service.resumables import Resumables
 from batchyard.service.retry import Retries
 from batchyard.service.spending import Spending
 from batchyard.service.uploads import Uploads
@@ -39,12 +40,14 @@ class Limits(Struct, frozen=True, kw_only=True):
 class House:
     """One server's rooms. `ready` is None while it takes work, otherwise why it does not.
 
-    `apart` carries out what would keep other calls waiting.
+    `apart` carries out what would keep other calls waiting. `behind_proxy` is whether what a proxy says of the way
+    before it is believed.
     """
 
     access: Access
     files: Files
     uploads: Uploads
+    resumables: Resumables
     batches: Batches
     model_batches: ModelBatches
     retries: Retries
@@ -61,6 +64,7 @@ class House:
     apart: Offload
     limits: Limits = field(default_factory=Limits)
     ready: str | None = None
+    behind_proxy: bool = False
 
     def new_id(self, prefix: str) -> str:
         """A fresh id: the prefix and 32 hexadecimal digits."""

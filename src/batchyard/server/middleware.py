@@ -22,8 +22,6 @@ from batchyard.telemetry import logs, traces
 
 _log = logging.getLogger("batchyard.server")
 
-DRAIN_BYTES = 4 << 20
-"""How much of an unread body is still read after an answer, so that the client comes to read the answer."""
 DRAIN_SECONDS = 5.0
 MOST_NAME = 128
 """How much of a caller's own `x-request-id` is noted."""
@@ -127,7 +125,7 @@ class _Passage:
         await self._send(message)
 
     async def _drain(self) -> None:
-        left = 0 if self._expected else DRAIN_BYTES  # a client that expects a 100 has not sent anything yet
+        left = 0 if self._expected else self.visit.drain_bytes  # a client that expects a 100 has not sent anything yet
         if not self._more or not left:
             return
         try:

@@ -8,7 +8,7 @@ from msgspec import Struct, field
 from batchyard.config import EngineFlag
 from batchyard.domain.access import NO_LIMITS, ModelLimits, Quota
 from batchyard.domain.errors import Invalid
-from batchyard.domain.file import DEFAULT_EXPIRY_SECONDS
+from batchyard.domain.file import DEFAULT_EXPIRY_SECONDS, GEMINI_EXPIRY_SECONDS
 from batchyard.domain.price import Price
 from batchyard.domain.upload import LIFETIME_SECONDS
 
@@ -71,18 +71,20 @@ class BatchOptions(Struct, frozen=True, kw_only=True):
 class ServeOptions(Struct, frozen=True, kw_only=True):
     """Everything that one server needs to be told.
 
-    `data_folder` holds its facts and files. `keys` is whether calls need one. `grace_seconds` is how long calls under
-    way may take at the end. A `patient` server tries models again that cannot start, and serves the others meanwhile.
-    `quota` is for projects that have none of their own, by name, in `projects`. `windows` are completion windows beside
-    24h, in seconds. `file_seconds` is how long inputs and results of batches are kept, `upload_seconds`
-    how long an upload may take. `webhook_allow_private` are hosts, addresses and networks beside the public internet
-    that webhooks may go to.
+    `data_folder` holds its facts and files. `keys` is whether calls need one, `behind_proxy` whether headers that say
+    how callers reach a proxy before us are believed. `grace_seconds` is how long calls under way may take at the end. A
+    `patient` server tries models again that cannot start, and serves the others meanwhile. `quota` is for projects that
+    have none of their own, by name, in `projects`. `windows` are completion windows beside 24h, in seconds.
+    `file_seconds` is how long inputs and results of batches are kept, `gemini_file_seconds` what came on Gemini's wire
+    (None: for ever), `upload_seconds` how long an upload may take. `webhook_allow_private` are hosts, addresses and
+    networks beside the public internet that webhooks may go to.
     """
 
     data_folder: str
     host: str = "127.0.0.1"
     port: int = 8000
     keys: bool = True
+    behind_proxy: bool = False
     grace_seconds: float = 30
     log_level: str = "warning"
     log_format: str = "text"
@@ -94,6 +96,7 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
     projects: Mapping[str, ProjectOptions] = field(default_factory=dict[str, ProjectOptions])
     windows: Mapping[str, int] = field(default_factory=dict[str, int])
     file_seconds: int = DEFAULT_EXPIRY_SECONDS
+    gemini_file_seconds: int | None = GEMINI_EXPIRY_SECONDS
     upload_seconds: int = LIFETIME_SECONDS
     batches: BatchOptions = BatchOptions()
     webhook_allow_private: tuple[str, ...] = ()

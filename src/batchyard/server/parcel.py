@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Mapping
 from starlette.requests import Request
 
 from batchyard.domain.errors import Invalid
+from batchyard.server.body import announced_bytes
 from batchyard.server.multipart import Head, Multipart, boundary_of
 
 FIELD_BYTES = 64 << 10
@@ -34,8 +35,8 @@ class Parcel:
     @property
     def announced_bytes(self) -> int | None:
         """A size that the file at least has, told by the length of the body; None where that is not known."""
-        length = self._request.headers.get("content-length", "")
-        return max(int(length) - OVERHEAD_BYTES, 0) if length.isascii() and length.isdigit() else None
+        length = announced_bytes(self._request)
+        return None if length is None else max(length - OVERHEAD_BYTES, 0)
 
     async def file(self) -> AsyncGenerator[bytes, None]:
         """The bytes of the file, in pieces. Raises Invalid where the body is no form or has no file."""

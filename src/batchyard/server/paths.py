@@ -9,7 +9,8 @@
 /v1beta/models, /v1alpha/models  Gemini; /v1/models as well, where the caller is one of Gemini's
 /v1/models/NAME:generateContent  Gemini, whoever calls: no other wire has such calls
 /gemini/v1/models                Gemini, for callers who want to leave no doubt
-/upload/v1beta/files             Gemini
+/upload/v1beta/files             Gemini; /v1beta/upload/v1beta/files as well
+/download/v1beta/files/ID:download    Gemini, the same as /v1beta/files/ID:download
 
 Gemini's calls are all below /gemini within: `/models` is there on both wires, and its answers differ.
 """
@@ -28,6 +29,7 @@ GEMINI = "/gemini"
 
 _GEMINI_VERSIONS = ("/v1", "/v1beta", "/v1alpha")
 _UPLOAD = "/upload"
+_DOWNLOAD = "/download"
 _TUNED = "/tunedModels/"
 GEMINI_CALLS = (
     "generateContent",
@@ -40,7 +42,7 @@ GEMINI_CALLS = (
 )
 """What may stand behind a model's name and a colon. Other words there are the name's own (`llama:8b`)."""
 
-_METHOD = re.compile(rf"/(?:models|tunedModels)/.+:(?:{'|'.join(GEMINI_CALLS)})", re.DOTALL)
+_METHOD = re.compile(rf"/(?:models|tunedModels)/.+:(?:{'|'.join(GEMINI_CALLS)})|/files/.+:download", re.DOTALL)
 
 _AZURE = "/openai"
 _NEBIUS = "/nebius"
@@ -77,16 +79,30 @@ def address(path: str, *, gemini: bool = False) -> Address:
 def _of_gemini(path: str, by_gemini: bool) -> str | None:
     """The path below Gemini's prefixes; None where another wire is meant."""
     named = _cut(path, GEMINI)
+    aside = _beside_version(path if named is None else named)
+    if aside is not None:
+        return aside
     if named is not None:
-        return next((below for each in _GEMINI_VERSIONS if (below := _cut(named, each)) is not None), named)
-    upload = _cut(path, _UPLOAD)
+        return _below_version(named) or named
     for version in _GEMINI_VERSIONS:
-        if upload is not None and (below := _cut(upload, version)) is not None:
-            return _UPLOAD + below
         below = _cut(path, version)
         if below is not None and (by_gemini or version != _VERSION or _METHOD.fullmatch(below)):
             return below
     return None
+
+
+def _beside_version(path: str) -> str | None:
+    """A path with a prefix before its version: below it, the bytes of files come and go. None where it has none."""
+    inner = _below_version(path) or path
+    for prefix, kept in ((_UPLOAD, _UPLOAD), (_DOWNLOAD, "")):
+        below = _cut(inner, prefix)
+        if below is not None:
+            return kept + (_below_version(below) or below)
+    return None
+
+
+def _below_version(path: str) -> str | None:
+    return next((below for each in _GEMINI_VERSIONS if (below := _cut(path, each)) is not None), None)
 
 
 def _one_name(path: str) -> str:

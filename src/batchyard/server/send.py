@@ -14,8 +14,11 @@ Chunks = Callable[[], AsyncGenerator[bytes, None]]
 class Bytes(Response):
     """An answer whose body is read while it is sent. `size` is how many bytes `chunks` will bring."""
 
-    def __init__(self, chunks: Chunks, size: int, status: int, headers: dict[str, str]) -> None:
-        super().__init__(None, status, {**headers, "content-length": str(size)}, "application/octet-stream")
+    def __init__(
+        self, chunks: Chunks, size: int, status: int, headers: dict[str, str], media_type: str | None = None
+    ) -> None:
+        more = {"content-length": str(size), "content-type": media_type or "application/octet-stream"}
+        super().__init__(None, status, {**headers, **more})
         self._chunks = chunks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -8,13 +8,16 @@ from starlette.types import Scope
 from batchyard.domain.batch import Form
 from batchyard.server.paths import Address
 
+DRAIN_BYTES = 4 << 20
+
 
 @dataclass(slots=True)
 class Visit:
     """A call's id, as its answer's `x-request-id` says it, and where it was addressed.
 
     `headers` are added to the answer, whatever it will be. `key` is the one that stood in the query: it is taken out
-    of there, so that no log of a query can hold it.
+    of there, so that no log of a query can hold it. `drain_bytes` is how much of an unread body is still read before an
+    answer, so that the client comes to read that.
     """
 
     id: str
@@ -22,6 +25,7 @@ class Visit:
     path: str
     headers: dict[str, str] = field(default_factory=dict[str, str])
     key: str | None = None
+    drain_bytes: int = DRAIN_BYTES
 
     @property
     def form(self) -> Form:

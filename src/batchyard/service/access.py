@@ -74,6 +74,20 @@ class Access:
             self._used[key.id] = at
         return Caller(key.project, key.role, key.id)
 
+    async def bearer(self, project: ProjectId, key: KeyId | None) -> Caller:
+        """On whose behalf a key may act that is not at hand, but began what is gone on with: as it is now.
+
+        Raises Unauthorized where it opens nothing any more, or there was none and calls need one by now.
+        """
+        if key is None and not self.keys:
+            return OPERATOR
+        found = None if key is None else await self._store.keys.get(project, key)
+        if found is None or not found.works(self._now()):
+            raise Unauthorized(
+                "The API key that this was begun with is not valid any more.", remedy="Begin again with another key."
+            )
+        return Caller(project, found.role, found.id)
+
     async def keep_notes(self) -> None:
         """Write down now and then which keys were used, until cancelled: no call waits for that."""
         while True:

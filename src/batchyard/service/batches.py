@@ -4,15 +4,17 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from batchyard.blob import Blobs
 from batchyard.clock import Clock
 from batchyard.domain.access import HIGHEST_PRIORITY, LOWEST_PRIORITY, Action, Caller, ProjectId, Quota
 from batchyard.domain.batch import Batch, BatchId, BatchState, Form
 from batchyard.domain.errors import Conflict, Invalid, NotFound
 from batchyard.domain.event import arrival
-from batchyard.domain.file import BATCH, ExpiresAfter, FileId
+from batchyard.domain.file import BATCH, USER_DATA, ExpiresAfter, File, FileId
 from batchyard.service import checks
 from batchyard.service.access import require
 from batchyard.service.ids import Ids
+from batchyard.service.jsonl import begins_with_json
 from batchyard.service.rules import BatchRules, QuotaOf, WhenFull
 from batchyard.store import BatchFilter, Direction, Page, Store
 
@@ -56,9 +58,10 @@ class Batches:
     """What a caller may do with batches."""
 
     def __init__(
-        self, store: Store, clock: Clock, ids: Ids, quota_of: QuotaOf, rules: BatchRules | None = None
+        self, store: Store, blobs: Blobs, clock: Clock, ids: Ids, quota_of: QuotaOf, rules: BatchRules | None = None
     ) -> None:
         self._store = store
+        self._blobs = blobs
         self._clock = clock
         self._ids = ids
         self._quota_of = quota_of
@@ -67,8 +70,8 @@ class Batches:
     async def create(self, caller: Caller, asked: CreateBatch, *, idempotency_key: str | None = None) -> Batch:
         """A new batch, to be validated. Costs the same for two lines and for five million.
 
-        Raises Invalid where the parameters will not do or the input file has another purpose, and in Azure's form where
-        no tokens are left; QuotaExceeded; Conflict where the idempotency key was used for something else. An input file
+        Raises Invalid where the parameters will not do or the file's purpose is another, and in Azure's form where no
+        tokens are left; QuotaExceeded; Conflict where the idempotency key was used for something else. An input file
         that does not exist is no error here: such a batch is created and fails.
         """
         require(caller, Action.RUN_BATCHES)
@@ -151,7 +154,7 @@ class Batches:
 
     async def _require_input(self, caller: Caller, id: FileId) -> None:
         file = await self._store.files.get(caller.project, id, self._now())
-        if file is not None and file.purpose != BATCH:
+        if file is not None and file.purpose != BATCH and not await self._begins_with_json(file):
             raise Invalid(
                 f"The input file {id} has the purpose '{file.purpose}', but must have '{BATCH}'.",
                 remedy=f"Upload it again with the purpose '{BATCH}'.",
@@ -160,6 +163,10 @@ class Batches:
             )
         if file is None and self._rules.refuse_missing_input:
             raise Invalid(f"Cannot find file {id}.", param="file_id", reason="invalid_request")
+
+    async def _begins_with_json(self, file: File) -> bool:
+        """Whether a file that came without a purpose can be an input all the same."""
+        return file.purpose == USER_DATA and await begins_with_json(self._blobs, file.blob, file.bytes)
 
     async def _require_tokens(self, caller: Caller, form: Form, quota: Quota) -> None:
         """Refuse at once what would fail anyway for want of tokens, where callers are used to hear of it so."""

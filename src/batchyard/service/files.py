@@ -7,7 +7,7 @@ from batchyard.blob import Blobs
 from batchyard.clock import Clock
 from batchyard.domain.access import Action, Caller
 from batchyard.domain.errors import Conflict, NotFound, QuotaExceeded, Unavailable
-from batchyard.domain.file import ExpiresAfter, File, FileId
+from batchyard.domain.file import ID_PREFIX, INLINE, ExpiresAfter, File, FileId
 from batchyard.service import checks
 from batchyard.service.access import require
 from batchyard.service.ids import Ids
@@ -116,6 +116,18 @@ class Files:
         """A file. Raises NotFound where there is none, or it is gone, or another project's."""
         require(caller, Action.VIEW_FILES)
         return await self._found(caller, id)
+
+    async def named(self, caller: Caller, name: str) -> File:
+        """The file that has a name of its own, or goes by what follows `file-` in its id; none is inline.
+
+        Raises as `get` does.
+        """
+        require(caller, Action.VIEW_FILES)
+        file = await self._store.files.by_name(caller.project, name, self.now())
+        file = file or await self._found(caller, f"{ID_PREFIX}{name}")
+        if file.purpose == INLINE:
+            raise no_file(file.id)
+        return file
 
     async def list(
         self,

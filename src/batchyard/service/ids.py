@@ -9,7 +9,8 @@ from random import Random
 from batchyard.domain.access import KeyId, ProjectId
 from batchyard.domain.batch import BatchId
 from batchyard.domain.event import EventId
-from batchyard.domain.file import FileId
+from batchyard.domain.file import ID_PREFIX, FileId
+from batchyard.domain.resumable import ResumableId
 from batchyard.domain.upload import PartId, UploadId
 from batchyard.domain.webhook import WebhookId
 
@@ -30,14 +31,21 @@ class Ids:
         self._random = random
 
     def file(self) -> FileId:
-        """What follows `file-` is a name on wires whose clients know small letters and digits only."""
-        return FileId(f"file-{self._letters(25, _SMALL)}")
+        """What follows the prefix is a name on wires whose clients know small letters and digits only."""
+        return FileId(f"{ID_PREFIX}{self._letters(25, _SMALL)}")
 
     def upload(self) -> UploadId:
         return UploadId(f"upload_{self._hex()}")
 
     def part(self) -> PartId:
         return PartId(f"part_{self._hex()}")
+
+    def resumable(self) -> ResumableId:
+        return ResumableId(f"resumable_{self._hex()}")
+
+    def resumable_secret(self) -> str:
+        """A new secret for an address: 256 random bits."""
+        return self._bits(_SECRET_BYTES)
 
     def batch(self) -> BatchId:
         return BatchId(f"batch_{self._hex()}")
@@ -53,8 +61,8 @@ class Ids:
 
     def secret(self) -> str:
         """A new secret: `by-`, 8 public letters, `-`, and 256 random bits."""
-        bits = self._random.getrandbits(8 * _SECRET_BYTES).to_bytes(_SECRET_BYTES, "big")
-        return f"by-{self._letters(8)}-{base64.urlsafe_b64encode(bits).decode().rstrip('=')}"
+        secret = self._bits(_SECRET_BYTES)
+        return f"by-{self._letters(8)}-{secret}"
 
     def webhook(self) -> WebhookId:
         return WebhookId(f"we_{self._hex()}")
@@ -63,6 +71,11 @@ class Ids:
         """A new secret to sign with, as Standard Webhooks writes it: `whsec_` and 192 random bits in base64."""
         bits = self._random.getrandbits(8 * _WEBHOOK_SECRET_BYTES).to_bytes(_WEBHOOK_SECRET_BYTES, "big")
         return f"whsec_{base64.b64encode(bits).decode()}"
+
+    def _bits(self, count: int) -> str:
+        """So many random bytes, as base64 for addresses."""
+        bits = self._random.getrandbits(8 * count).to_bytes(count, "big")
+        return base64.urlsafe_b64encode(bits).decode().rstrip("=")
 
     def _hex(self) -> str:
         return f"{self._random.getrandbits(128):032x}"

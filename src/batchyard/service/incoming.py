@@ -91,12 +91,7 @@ class Incoming:
         """Take the next bytes. Raises TooLarge as soon as there are too many."""
         self.bytes += len(data)
         if self.bytes > self._limit:
-            raise TooLarge(
-                f"This is too large: at most {self._limit} bytes are accepted.",
-                remedy="Split it.",
-                param=self._param,
-                reason="file_too_large",
-            )
+            raise too_large(self._limit, self._param)
         self._first.feed(data)
         await self._writer.write(data)
         self._examine()
@@ -127,6 +122,15 @@ class Incoming:
             examiner, self._examiner = self._examiner, None
             if self._writer.place is not None and (line := self._first.line) is not None:
                 self._examination = examiner.begin(self.blob, self._writer.place, line)
+
+
+def too_large(limit_bytes: int, param: str) -> TooLarge:
+    return TooLarge(
+        f"This is too large: at most {limit_bytes} bytes are accepted.",
+        remedy="Split it.",
+        param=param,
+        reason="file_too_large",
+    )
 
 
 @asynccontextmanager

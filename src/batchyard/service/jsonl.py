@@ -5,10 +5,12 @@ a spreadsheet) from being found out later.
 """
 
 import codecs
+from contextlib import aclosing
 
 import msgspec
 
-from batchyard.domain.errors import Invalid
+from batchyard.blob import Blobs
+from batchyard.domain.errors import Invalid, NotFound
 
 _KEPT_BYTES = 1 << 20
 """A longer first line is only looked at from its beginning."""
@@ -75,6 +77,21 @@ class FirstLine:
                 del self._kept[: len(codecs.BOM_UTF8)]
         blank = len(self._kept) - len(self._kept.lstrip())
         del self._kept[:blank]
+
+
+async def begins_with_json(blobs: Blobs, blob: str, size: int) -> bool:
+    """Whether the first line of a blob is JSON. True where the bytes are gone: then there is no file either."""
+    first = FirstLine()
+    try:
+        async with aclosing(blobs.read_range(blob, 0, min(size, _KEPT_BYTES + 1))) as chunks:
+            async for chunk in chunks:
+                first.feed(chunk)
+        first.require_json()
+    except NotFound:
+        return True
+    except Invalid:
+        return False
+    return True
 
 
 def require_jsonl_name(filename: str) -> None:

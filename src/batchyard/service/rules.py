@@ -6,7 +6,7 @@ from enum import StrEnum
 from msgspec import Struct, field
 
 from batchyard.domain.access import ProjectId, Quota
-from batchyard.domain.file import DEFAULT_EXPIRY_SECONDS, PURPOSES
+from batchyard.domain.file import DEFAULT_EXPIRY_SECONDS, GEMINI_EXPIRY_SECONDS, PURPOSES
 from batchyard.domain.upload import LIFETIME_SECONDS
 
 QuotaOf = Callable[[ProjectId], Quota]
@@ -28,12 +28,14 @@ ENDPOINTS = (
 class FileRules(Struct, frozen=True, kw_only=True):
     """`require_jsonl_name` refuses batch inputs without that ending; clients that send bytes name them `upload`.
 
-    `default_expiry_seconds` is how long a batch input lives whose uploader does not say.
+    `default_expiry_seconds` is how long a batch input lives whose uploader does not say, `gemini_expiry_seconds` any
+    file that came on Gemini's wire, where nobody says; None: for ever.
     """
 
     purposes: tuple[str, ...] = PURPOSES
     require_jsonl_name: bool = False
     default_expiry_seconds: int = DEFAULT_EXPIRY_SECONDS
+    gemini_expiry_seconds: int | None = GEMINI_EXPIRY_SECONDS
 
 
 class UploadRules(Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Give back the room of what is gone: files that were deleted or expired, parts of uploads that ended, old news.
+"""Give back the room of what is gone: deleted and expired files, what came of uploads that ended otherwise, old news.
 
 Deleting is quick because the bytes go later, here; a crash between the two leaves nothing but work for the next round.
 """
@@ -26,9 +26,10 @@ class Sweep:
         at = int(self._clock.now())
         await self._store.files.expire(at)
         await self._store.uploads.expire(at)
+        await self._store.resumables.expire(at)
         await self._store.events.forget(at - KEPT_SECONDS)
         await self._store.webhooks.forget(at - KEPT_SECONDS)
-        return await self._dead_blobs() + await self._dead_parts()
+        return await self._dead_blobs() + await self._dead_parts() + await self._dead_resumables()
 
     async def orphans(self) -> int:
         """Remove bytes that a crash left without a file or part; how many blobs went.
@@ -58,4 +59,13 @@ class Sweep:
                 await self._blobs.delete(part.blob)
             await self._store.uploads.forget_parts([part.id for part in parts])
             removed += len(parts)
+        return removed
+
+    async def _dead_resumables(self) -> int:
+        removed = 0
+        while dead := await self._store.resumables.dead(_AT_ONCE):
+            for resumable in dead:
+                await self._blobs.delete(resumable.blob)
+            await self._store.resumables.forget([resumable.id for resumable in dead])
+            removed += len(dead)
         return removed

@@ -16,7 +16,7 @@ from batchyard.domain.upload import Part, PartId, Upload, UploadId, UploadState
 from batchyard.service import checks
 from batchyard.service.access import require
 from batchyard.service.ids import Ids
-from batchyard.service.incoming import Examiner, Incoming, Wanted, made, receive, wanted
+from batchyard.service.incoming import Examiner, Incoming, Wanted, made, receive, too_large, wanted
 from batchyard.service.rules import FileRules, QuotaOf, UploadRules
 from batchyard.store import Store
 
@@ -206,12 +206,7 @@ class Uploads:
 
     def _require_size(self, size_bytes: int, limit_bytes: int) -> None:
         if size_bytes > limit_bytes:
-            raise TooLarge(
-                f"This is too large: at most {limit_bytes} bytes are accepted.",
-                remedy="Split it.",
-                param="bytes",
-                reason="file_too_large",
-            )
+            raise too_large(limit_bytes, "bytes")
 
     def _now(self) -> int:
         return int(self._clock.now())

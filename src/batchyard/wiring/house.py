@@ -36,6 +36,7 @@ from batchyard.service.files import Files
 from batchyard.service.ids import Ids
 from batchyard.service.model_batches import ModelBatches
 from batchyard.service.results import Results
+from batchyard.service.resumables import Resumables
 from batchyard.service.retry import Retries
 from batchyard.service.rules import BatchRules, FileRules, QuotaOf, UploadRules
 from batchyard.service.spending import Spending
@@ -86,7 +87,7 @@ class Ground(Struct, frozen=True, kw_only=True):
 
 class HouseSettings(Struct, frozen=True, kw_only=True):
     """What the rooms are told. Steps of inputs from `heavy_bytes` on go to processes of their own, `files_at_once` at a
-    time. Without `keys` every caller is the operator."""
+    time. Without `keys` every caller is the operator. For `behind_proxy` see `House`."""
 
     quota_of: QuotaOf = same_quota
     file_rules: FileRules = FileRules()
@@ -99,6 +100,7 @@ class HouseSettings(Struct, frozen=True, kw_only=True):
     several_models: bool = False
     files_at_once: int = HEAVY_AT_ONCE
     keys: bool = True
+    behind_proxy: bool = False
     heavy_bytes: int = HEAVY_BYTES
     webhooks: WebhookSettings = WebhookSettings()
 
@@ -176,9 +178,11 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         settings.file_rules,
         examinations,
     )
-
+    resumables = Resumables(
+        store, ground.blobs, clock, ids, settings.quota_of, settings.upload_rules, settings.file_rules
+    )
     access = Access(store, clock, ids, keys=settings.keys)
-    batches = Batches(noticed, clock, ids, settings.quota_of, settings.batch_rules)
+    batches = Batches(noticed, ground.blobs, clock, ids, settings.quota_of, settings.batch_rules)
     apart = ground.lanes.lane()
 
     async def make_ready() -> None:
@@ -192,6 +196,7 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         access=access,
         files=files,
         uploads=uploads,
+        resumables=resumables,
         batches=batches,
         model_batches=ModelBatches(
             noticed,
@@ -218,6 +223,7 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         apart=apart,
         limits=settings.limits,
         ready=ready,
+        behind_proxy=settings.behind_proxy,
     )
     return Rooms(
         house=house,

@@ -108,7 +108,9 @@ def _house_settings(options: ServeOptions, quotas: Quotas) -> HouseSettings:
     return HouseSettings(
         quota_of=quotas.of,
         file_rules=FileRules(
-            require_jsonl_name=batches.require_jsonl_name, default_expiry_seconds=options.file_seconds
+            require_jsonl_name=batches.require_jsonl_name,
+            default_expiry_seconds=options.file_seconds,
+            gemini_expiry_seconds=options.gemini_file_seconds,
         ),
         upload_rules=UploadRules(lifetime_seconds=options.upload_seconds),
         batch_rules=structs.replace(
@@ -126,6 +128,7 @@ def _house_settings(options: ServeOptions, quotas: Quotas) -> HouseSettings:
         several_models=batches.several_models,
         files_at_once=batches.files_at_once,
         keys=options.keys,
+        behind_proxy=options.behind_proxy,
         webhooks=WebhookSettings(allow_private=options.webhook_allow_private),
     )
 

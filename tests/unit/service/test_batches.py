@@ -11,7 +11,7 @@ from batchyard.domain.file import ExpiresAfter
 from batchyard.service.batches import CreateBatch
 from batchyard.service.rules import BatchRules
 from batchyard.store import BatchFilter, Direction
-from tests.support.house import House, Rules, open_house
+from tests.support.house import A_LINE, House, Rules, open_house
 from tests.support.tenants import OURS, START, THEIRS, THEM, US, a_key, an_event, changed
 
 WANTED = CreateBatch(input_file_id="file-no", endpoint="/v1/chat/completions", completion_window="24h")
@@ -181,10 +181,23 @@ async def test_an_expiry_out_of_bounds_is_refused(house: House, given: ExpiresAf
     assert (told.param, told.reason) == (param, reason)
 
 
-async def test_an_input_of_another_purpose_is_refused_at_once(house: House) -> None:
-    file = await house.a_file(purpose="user_data")
+@pytest.mark.parametrize(
+    ("purpose", "content"), [("assistants", A_LINE), ("user_data", b"%PDF-1.7\n"), ("user_data", b"")]
+)
+async def test_an_input_of_another_purpose_is_refused_at_once(house: House, purpose: str, content: bytes) -> None:
+    file = await house.a_file(content, purpose=purpose)
     told = await refused(house, input_file_id=file.id)
     assert (told.param, told.reason) == ("input_file_id", "invalid_value")
+
+
+@pytest.mark.parametrize(
+    "content", [A_LINE, b"\n \n" + A_LINE, A_LINE.strip(), b'{"a": "' + b"x" * (3 << 20) + b'"}\n']
+)
+async def test_what_came_without_a_purpose_may_be_an_input_where_it_looks_like_one(
+    house: House, content: bytes
+) -> None:
+    file = await house.a_file(content, purpose="user_data")
+    assert (await create(house, input_file_id=file.id)).input_blob == file.blob
 
 
 async def test_a_batch_without_its_input_is_created_and_left_to_fail(house: House) -> None:

@@ -10,14 +10,14 @@ import pytest
 
 from batchyard.domain.access import Caller, Quota, Role
 from batchyard.domain.errors import Conflict, Forbidden, Invalid, NotFound, QuotaExceeded, TooLarge, Unavailable
-from batchyard.domain.file import ExpiresAfter, FileStatus
+from batchyard.domain.file import INLINE, ExpiresAfter, FileStatus
 from batchyard.service.files import Files
 from batchyard.service.ids import Ids
 from batchyard.service.rules import FileRules
 from batchyard.store import Direction
 from tests.simulation.disk import Faults
 from tests.support.house import A_LINE, House, Rules, a_disk, open_house
-from tests.support.tenants import OURS, START, US, pieces
+from tests.support.tenants import OURS, START, US, a_file, pieces
 
 
 @pytest.fixture
@@ -30,6 +30,17 @@ async def refused(house: House, data: bytes = A_LINE, purpose: str = "batch", **
         await house.files.upload(US, "in.jsonl", purpose, pieces(data), **asked)  # pyright: ignore[reportArgumentType]
     assert await house.blobs_kept() == 0
     return told.value
+
+
+async def test_a_file_goes_by_its_own_name_or_by_its_id_and_never_where_it_is_inline(house: House) -> None:
+    named = await house.store.files.add(a_file(name="mine"), None)
+    inline = await house.store.files.add(a_file(name="hidden", purpose=INLINE), None)
+    other = await house.a_file()
+    assert await house.files.named(US, "mine") == named
+    assert await house.files.named(US, other.id.removeprefix("file-")) == other
+    for name in ("hidden", inline.id.removeprefix("file-"), "none", ""):
+        with pytest.raises(NotFound):
+            await house.files.named(US, name)
 
 
 async def test_a_file_is_what_was_sent(house: House) -> None:

@@ -18,12 +18,14 @@ from batchyard.domain.batch import Batch, BatchId, Form
 from batchyard.domain.errors import BatchyardError
 from batchyard.domain.file import File, FileId
 from batchyard.domain.hooks import Hooks
+from batchyard.domain.resumable import Resumable
 from batchyard.domain.upload import Part, Upload
 from batchyard.domain.webhook import Delivery, EndpointFields, WebhookEndpoint
 from batchyard.service.access import Access
 from batchyard.service.batches import Batches, CreateBatch
 from batchyard.service.files import Files
 from batchyard.service.model_batches import CreateModelBatch, ModelBatches
+from batchyard.service.resumables import CreateResumable, Received, Resumables
 from batchyard.service.retry import Retries, RetryBatch
 from batchyard.service.uploads import CreateUpload, Uploads
 from batchyard.service.webhooks import Webhooks
@@ -53,6 +55,9 @@ UNKNOWN: Names = {
     "hook": "batch_44444444444444444444444444444444_0",
     "key": "key_0000000000000000000000",
     "project": "proj_0000000000000000000000",
+    "name": "never-there",
+    "secret": "never-told",
+    "used secret": "never-told-either",
     "idempotency": "never used",
 }
 
@@ -76,6 +81,7 @@ async def _receive(house: House, caller: Caller, ids: Names) -> object:
 
 CALLS: dict[str, list[Call]] = {
     "Files.get": [lambda h, c, ids: h.files.get(c, ids["file"]), lambda h, c, ids: h.files.get(c, ids["gone file"])],
+    "Files.named": [lambda h, c, ids: h.files.named(c, ids["name"])],
     "Files.content": [lambda h, c, ids: h.files.content(c, ids["file"])],
     "Files.delete": [
         lambda h, c, ids: h.files.delete(c, ids["file"]),
@@ -103,6 +109,23 @@ CALLS: dict[str, list[Call]] = {
     "Uploads.cancel": [
         lambda h, c, ids: h.uploads.cancel(c, ids["upload"]),
         lambda h, c, ids: h.uploads.cancel(c, ids["ended upload"]),
+    ],
+    "Resumables.create": [
+        lambda h, c, ids: h.resumables.create(c, CreateResumable(name=ids["name"], bytes=5)),
+        lambda h, c, ids: h.resumables.create(c, CreateResumable(bytes=20_000)),
+    ],
+    "Resumables.get": [
+        lambda h, c, ids: h.resumables.get(c, ids["secret"]),
+        lambda h, c, ids: h.resumables.get(c, ids["used secret"]),
+    ],
+    "Resumables.receive": [
+        lambda h, c, ids: h.resumables.receive(c, ids["secret"], 0, pieces(b"given"), last=True),
+        lambda h, c, ids: h.resumables.receive(c, ids["secret"], 9, pieces(b"given"), last=False),
+        lambda h, c, ids: h.resumables.receive(c, ids["used secret"], 0, pieces(b"given"), last=True),
+    ],
+    "Resumables.cancel": [
+        lambda h, c, ids: h.resumables.cancel(c, ids["secret"]),
+        lambda h, c, ids: h.resumables.cancel(c, ids["used secret"]),
     ],
     "Batches.create": [
         lambda h, c, ids: h.batches.create(c, _create(ids)),
@@ -239,6 +262,10 @@ async def furnish(house: House) -> Names:
     part = await house.uploads.add_part(US, upload.id, pieces(b"given"))
     ended = await house.uploads.create(US, changed(ASKED, bytes=0))
     await house.uploads.complete(US, ended.id, [])
+    _, secret = await house.resumables.create(US, CreateResumable(bytes=5))
+    await house.resumables.receive(US, secret, 0, pieces(b"gi"), last=False)
+    _, used = await house.resumables.create(US, CreateResumable(name="ours", bytes=5))
+    await house.resumables.receive(US, used, 0, pieces(b"given"), last=True)
     asked = CreateBatch(input_file_id=file.id, endpoint="/v1/embeddings", completion_window="24h")
     batch = await house.batches.create(US, asked, idempotency_key="ours")
     hooked = a_batch(hooks=Hooks(uris=("https://ci.example/",)), form=Form.GEMINI)
@@ -271,6 +298,9 @@ async def furnish(house: House) -> Names:
         "hook": f"{hooked.id}_0",
         "key": key.id,
         "project": OURS,
+        "name": "ours",
+        "secret": secret,
+        "used secret": used,
         "idempotency": "ours",
     }
 
@@ -299,6 +329,10 @@ def plain(value: object, ids: Names) -> object:
             return value.event.kind, value.status
         case Part():
             return value.bytes
+        case Received():
+            return value.bytes, plain(value.file, ids)
+        case Resumable():
+            return value.bytes, value.state
         case Key():
             return value.role, value.project, value.name
         case str():
@@ -326,6 +360,7 @@ async def ours(house: House) -> object:
         await house.access.list_keys(US),
         [event for _, event in await house.store.events.after(0, 1_000, OURS)],
         await house.store.files.dead_blobs(100),
+        await house.store.resumables.dead(100),
     )
 
 
@@ -333,7 +368,7 @@ def test_every_call_of_the_service_is_here() -> None:
     """A new call that names a caller must be added above."""
     found = {
         f"{service.__name__}.{name}"
-        for service in (Access, Files, Uploads, Batches, ModelBatches, Retries, Webhooks)
+        for service in (Access, Files, Uploads, Resumables, Batches, ModelBatches, Retries, Webhooks)
         for name, call in inspect.getmembers(service, inspect.isfunction)
         if not name.startswith("_") and "caller" in inspect.signature(call).parameters
     }

@@ -108,7 +108,7 @@ async def test_a_missing_input_file_is_found_out_later_a_wrong_purpose_at_once(s
     async with server.client() as client:
         assert (await create(client, "file-nobody")).status == "validating"
         with pytest.raises(BadRequestError) as caught:
-            await create(client, await given(client, "user_data"))
+            await create(client, await given(client, "assistants"))
     assert (caught.value.param, caught.value.code) == ("input_file_id", "invalid_value")
 
 

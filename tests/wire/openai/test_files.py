@@ -51,7 +51,7 @@ async def test_a_file_comes_back_byte_for_byte_however_it_was_given(server: Live
                 made = await client.files.create(file=file, purpose="batch")
                 assert (made.filename, made.bytes, made.status) == (name, len(LINE), "processed")
                 assert made.expires_at == made.created_at + 30 * DAY
-                assert made.id.startswith("file-") and len(made.id) == 27
+                assert made.id.startswith("file-") and len(made.id) == 30
                 assert (await client.files.content(made.id)).content == LINE
                 assert await client.files.retrieve(made.id) == made
 

@@ -60,7 +60,10 @@ TABLE: Mapping[str, _Row] = {
     "unavailable": _Row(Rpc.UNAVAILABLE, retry_after_seconds=1),
 }
 # Reasons that the wire has a word of its own for.
-_BY_REASON: Mapping[str, _Row] = {"invalid_api_key": _Row(Rpc.INVALID_ARGUMENT, "API_KEY_INVALID")}
+_BY_REASON: Mapping[str, _Row] = {
+    "invalid_api_key": _Row(Rpc.INVALID_ARGUMENT, "API_KEY_INVALID"),
+    "name_taken": _Row(Rpc.ALREADY_EXISTS, heals=False),
+}
 _INTERNAL = _Row(Rpc.INTERNAL)
 _UPSTREAM = frozenset({401, 403, 407})
 """What an upstream says to a key of ours."""
@@ -95,6 +98,12 @@ def unknown_url(method: str, path: str) -> Refusal:
 def wrong_method(method: str, path: str) -> Refusal:
     """The path is there, but not for this method."""
     return Refusal(405, envelope(Rpc.UNIMPLEMENTED, f"{path} does not take {method}.", code=405))
+
+
+def outside(size_bytes: int) -> Refusal:
+    """A range that lies outside of a file."""
+    message = f"The range lies outside of the file, which has {size_bytes} bytes."
+    return Refusal(416, envelope(Rpc.INVALID_ARGUMENT, message, code=416))
 
 
 def refused(reply: Reply) -> Refusal:

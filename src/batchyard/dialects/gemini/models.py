@@ -33,12 +33,12 @@ def model_object(name: str, endpoints: Collection[str], context_tokens: int | No
     return {**shown, **limits, "supportedGenerationMethods": methods}
 
 
-def page_of(size: str | None, token: str | None) -> Page:
-    """The page that a query asks for. Raises Unfit."""
+def page_of(size: str | None, token: str | None, usual: int = PAGE, most: int = MOST) -> Page:
+    """The page that a query asks for: `usual` where it says no size, `most` where it says more. Raises Unfit."""
     wanted = read.whole(size, "pageSize") if size else 0
     if wanted < 0:
         raise Unfit(f"pageSize is {wanted}.", "pageSize", "It is 0 or more.")
-    return Page(min(wanted or PAGE, MOST), token or None)
+    return Page(min(wanted or usual, most), token or None)
 
 
 def page(names: Sequence[str], asked: Page) -> tuple[Sequence[str], str | None]:

@@ -8,6 +8,7 @@ from batchyard.stores.sqlite.database import Database, open_database
 from batchyard.stores.sqlite.files import SqliteFiles
 from batchyard.stores.sqlite.keys import SqliteKeys, SqliteProjects
 from batchyard.stores.sqlite.names import project_names
+from batchyard.stores.sqlite.resumables import SqliteResumables
 from batchyard.stores.sqlite.spending import SqliteSpending
 from batchyard.stores.sqlite.uploads import SqliteUploads
 from batchyard.stores.sqlite.webhooks import SqliteWebhooks
@@ -34,6 +35,7 @@ class SqliteStore:
         self.keys = SqliteKeys(database)
         self.files = SqliteFiles(database)
         self.uploads = SqliteUploads(database)
+        self.resumables = SqliteResumables(database)
         self.batches = SqliteBatches(database)
         self.events = SqliteEvents(database)
         self.spending = SqliteSpending(database)

@@ -7,6 +7,7 @@ import msgspec
 from batchyard.domain.access import ProjectId, Quota
 from batchyard.domain.errors import Conflict
 from batchyard.domain.file import File, FileId
+from batchyard.domain.resumable import ResumableId
 from batchyard.domain.upload import UploadId
 from batchyard.store import Cursor, Once, Page
 from batchyard.stores.sqlite.database import Database, Row, Transaction
@@ -53,7 +54,7 @@ class SqliteFiles:
         return [row["blob"] for row in rows]
 
 
-def add_file(t: Transaction, file: File, quota: Quota | None, *, but: UploadId | None = None) -> None:
+def add_file(t: Transaction, file: File, quota: Quota | None, *, but: UploadId | ResumableId | None = None) -> None:
     """Add a file within a transaction; `but` is the upload that it comes from."""
     if quota is not None:
         require_room(t, file.project, quota, file.created_at, files=1, size=file.bytes, but=but)

@@ -3,6 +3,7 @@
 from batchyard.domain.access import ProjectId, Quota
 from batchyard.domain.batch import Batch
 from batchyard.domain.errors import Conflict, QuotaExceeded
+from batchyard.domain.resumable import ResumableId
 from batchyard.domain.upload import UploadId
 from batchyard.store import Once, TokenRoom
 from batchyard.stores.sqlite.database import Transaction
@@ -11,18 +12,27 @@ _REMEDY = "Delete files that are no longer needed, or give new ones an expiry."
 
 
 def require_room(
-    t: Transaction, project: ProjectId, quota: Quota, at: int, *, files: int, size: int, but: UploadId | None = None
+    t: Transaction,
+    project: ProjectId,
+    quota: Quota,
+    at: int,
+    *,
+    files: int,
+    size: int,
+    but: UploadId | ResumableId | None = None,
 ) -> None:
     """Raise QuotaExceeded where so many more files and bytes would pass the quota; `but` is not counted as pending."""
     kept = t.row("files/kept", project=project, at=at)
     parts = t.row("uploads/kept", project=project, at=at, but=but)
+    growing = t.row("resumables/kept", project=project, at=at, but=but)
     assert kept is not None
     assert parts is not None
+    assert growing is not None
     if files and kept["files"] + files > quota.files:
         raise QuotaExceeded(
             f"The project's quota of {quota.files} files is used up.", remedy=_REMEDY, reason="insufficient_quota"
         )
-    if kept["bytes"] + parts["bytes"] + size > quota.total_bytes:
+    if kept["bytes"] + parts["bytes"] + growing["bytes"] + size > quota.total_bytes:
         raise QuotaExceeded(
             f"The project's quota of {quota.total_bytes} bytes is used up.", remedy=_REMEDY, reason="insufficient_quota"
         )

@@ -18,6 +18,7 @@ from batchyard.wiring.settings.kinds import (
     ListOf,
     Nanos,
     Seconds,
+    SecondsOrNever,
     Switch,
     Text,
     Url,
@@ -90,6 +91,13 @@ SERVER = Table(
             about="Whether calls need a key. Without, everyone who reaches the server is its administrator; only on "
             "127.0.0.1, ::1 or localhost.",
             default="true",
+        ),
+        Key(
+            name="behind_proxy",
+            kind=Switch(),
+            about="Whether callers come through a proxy that sets `X-Forwarded-Proto`, `-Host` and `-Prefix`: of them "
+            "are addresses made in answers of Gemini's wire. Without a proxy anybody could send such headers.",
+            default="false",
         ),
         Key(
             name="grace",
@@ -313,6 +321,12 @@ RETENTION = Table(
             kind=Seconds(HOUR, 30 * DAY),
             about="Inputs and results of batches, where the caller does not say; at most 30 days, as on the wire.",
             default='"30d"',
+        ),
+        Key(
+            name="gemini_files",
+            kind=SecondsOrNever(HOUR, 365 * DAY),
+            about="Files that came on Gemini's wire, from when they are whole.",
+            default='"48h"',
         ),
         Key(
             name="uploads",

@@ -19,6 +19,7 @@ UNITS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400}
 SIZES = {letter: 1000**power for power, letter in enumerate(("", "k", "m", "g", "t"))} | {
     f"{letter}i": 1024**power for power, letter in enumerate(("k", "m", "g", "t"), 1)
 }
+NEVER = "never"
 MOST_SHOWN = 60
 LONG_WORD = 24
 
@@ -183,6 +184,23 @@ class Seconds(Struct, frozen=True):
         if found is None:
             raise Wrong(shown(raw), remedy='Write the seconds as a number, or a number with its unit: "15m".')
         return float(found[1]) * UNITS[found[2]]
+
+
+class SecondsOrNever(Struct, frozen=True):
+    """A length of time, or none at all: None."""
+
+    low: float = 0.0
+    high: float | None = None
+
+    @property
+    def allowed(self) -> str:
+        return f'{Seconds(self.low, self.high).allowed}; or "{NEVER}"'
+
+    def read(self, raw: object) -> float | None:
+        return None if raw == NEVER else Seconds(self.low, self.high).read(raw)
+
+    def from_text(self, text: str) -> object:
+        return _number(text)
 
 
 class Bytes(Struct, frozen=True):

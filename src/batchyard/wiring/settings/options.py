@@ -36,9 +36,14 @@ def serve_options(values: Values, folder: str) -> ServeOptions:
         projects={name: _project(limits, own) for name, own in values.get("projects", {}).items()},
         windows={name: int(seconds) for name, seconds in values.get("windows", {}).items()},
         file_seconds=int(retention.get("files", defaults.file_seconds)),
+        gemini_file_seconds=_or_never(retention.get("gemini_files", defaults.gemini_file_seconds)),
         upload_seconds=int(retention.get("uploads", defaults.upload_seconds)),
         batches=_only(BatchOptions, values.get("batches", {})),
     )
+
+
+def _or_never(seconds: float | None) -> int | None:
+    return None if seconds is None else int(seconds)
 
 
 def model_options(name: str, values: Values, folder: str) -> ModelOptions:

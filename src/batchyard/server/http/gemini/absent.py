@@ -9,15 +9,15 @@ from batchyard.server.access import caller_of
 from batchyard.server.paths import GEMINI
 
 _METHODS = ["GET", "POST", "PATCH", "DELETE"]
-_ROOMS = ("files", "upload", "cachedContents")
+_ROOMS = ("cachedContents",)
 
 
 async def absent(request: Request) -> Response:
     """No call here is answered."""
     await caller_of(request)
     raise Unsupported(
-        "Files and cached contents are not served on Gemini's wire.",
-        remedy="The same server has files on OpenAI's: /v1/files.",
+        "Cached contents are not served on Gemini's wire.",
+        remedy="Send the contents with each request: engines keep what prompts have in common.",
     )
 
 

@@ -11,13 +11,14 @@ from starlette.routing import Route
 
 from batchyard.dialects.gemini import batches as wire
 from batchyard.dialects.gemini.embed import EMBEDDINGS
+from batchyard.dialects.gemini.files import named_in
 from batchyard.dialects.gemini.generate import CHAT, IMAGES, model_name
 from batchyard.dialects.gemini.models import page_of
 from batchyard.dialects.gemini.unfit import Shapeless
 from batchyard.domain.access import Action, Caller
 from batchyard.domain.batch import Batch, Form, short
 from batchyard.domain.errors import Invalid, NotFound
-from batchyard.domain.file import FileId
+from batchyard.domain.file import ID_PREFIX, FileId
 from batchyard.server.access import caller_of
 from batchyard.server.body import read_body
 from batchyard.server.house import House, house_of
@@ -101,7 +102,7 @@ async def _create(request: Request, endpoint: str) -> Response:
             model=name,
             endpoint=endpoint,
             form=Form.GEMINI,
-            input_file_id=None if asked.file is None else _file_id(asked.file),
+            input_file_id=None if asked.file is None else await _file_id(house, caller, asked.file),
             lines=asked.rows,
             display_name=asked.display_name,
             priority=asked.priority,
@@ -112,8 +113,13 @@ async def _create(request: Request, endpoint: str) -> Response:
     return reply(wire.operation(batch))
 
 
-def _file_id(name: str) -> FileId:
-    return FileId(f"file-{name.removeprefix('files/')}")
+async def _file_id(house: House, caller: Caller, given: str) -> FileId:
+    """The file of a name; where there is none, an id that the service will not find either."""
+    name = named_in(given).name
+    try:
+        return (await house.files.named(caller, name)).id
+    except NotFound:
+        return FileId(f"{ID_PREFIX}{name}")
 
 
 def _require_served(house: House, name: str, endpoint: str) -> None:

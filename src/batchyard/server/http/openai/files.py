@@ -1,8 +1,6 @@
 """`/v1/files`: sending, listing, reading and deleting files."""
 
 from contextlib import aclosing
-from email.utils import formatdate
-from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,11 +12,10 @@ from batchyard.dialects.openai.objects import deleted_file, file_object, page
 from batchyard.domain.batch import Form
 from batchyard.domain.file import File
 from batchyard.server.access import caller_of
+from batchyard.server.content import sent
 from batchyard.server.house import house_of
 from batchyard.server.parcel import Parcel
-from batchyard.server.ranges import span, unchanged
-from batchyard.server.replies import refuse, reply
-from batchyard.server.send import Bytes
+from batchyard.server.replies import reply
 from batchyard.server.visit import visit_of
 
 
@@ -72,16 +69,7 @@ async def get_content(request: Request) -> Response:
     """A file's bytes: whole, or the range that was asked for."""
     caller = await caller_of(request)
     content = await house_of(request).files.content(caller, request.path_params["id"])
-    file, headers = content.file, _content_headers(content.file)
-    if unchanged(request.headers, headers["etag"]):
-        return Response(None, 304, headers)
-    part = span(request.headers, file.bytes, headers["etag"])
-    if part is None:
-        return _outside(file)
-    if part.partial:
-        headers["content-range"] = f"bytes {part.start}-{part.end - 1}/{file.bytes}"
-    status = 206 if part.partial else 200
-    return Bytes(lambda: content.read(part.start, part.end), part.end - part.start, status, headers)
+    return sent(request, content, outside(content.file.bytes))
 
 
 def _created(request: Request, file: File) -> Response:
@@ -89,23 +77,6 @@ def _created(request: Request, file: File) -> Response:
         return reply(file_object(file))
     response = reply(file_object(file), 201)
     response.headers["location"] = str(request.url.replace(path=f"{visit_of(request).path.rstrip('/')}/{file.id}"))
-    return response
-
-
-def _content_headers(file: File) -> dict[str, str]:
-    return {
-        "accept-ranges": "bytes",
-        "cache-control": "private, no-cache",
-        "content-disposition": f"attachment; filename*=UTF-8''{quote(file.filename, safe='')}",
-        "etag": f'"{file.sha256}"',
-        "last-modified": formatdate(file.created_at, usegmt=True),
-        "x-content-type-options": "nosniff",
-    }
-
-
-def _outside(file: File) -> Response:
-    response = refuse(outside(file.bytes))
-    response.headers["content-range"] = f"bytes */{file.bytes}"
     return response
 
 

@@ -1,0 +1,1 @@
+SELECT * FROM resumables WHERE secret_hash = :secret_hash

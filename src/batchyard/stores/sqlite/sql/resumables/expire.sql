@@ -1,0 +1,1 @@
+UPDATE resumables SET state = 'expired' WHERE state = 'pending' AND expires_at <= :at

@@ -1,0 +1,2 @@
+DELETE FROM resumables
+WHERE id IN (SELECT value FROM json_each(:ids)) AND state IN ('cancelled', 'expired')

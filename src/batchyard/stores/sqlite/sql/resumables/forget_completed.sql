@@ -1,0 +1,1 @@
+DELETE FROM resumables WHERE state = 'completed' AND expires_at <= :at

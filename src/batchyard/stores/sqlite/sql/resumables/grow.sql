@@ -1,0 +1,2 @@
+UPDATE resumables SET received = :received
+WHERE project = :project AND id = :id AND state = 'pending' AND expires_at > :at AND received = :before
