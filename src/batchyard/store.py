@@ -331,6 +331,7 @@ class Batches(Protocol):
         event: Event,
         files: Sequence[File] = (),
         room: TokenRoom = TokenRoom(),  # noqa: B008 - frozen
+        spent: Sequence[Spent] = (),
     ) -> bool:
         """Write a batch that `Batch.move` brought from `before` to its state, with the event that says so.
 
@@ -340,8 +341,8 @@ class Batches(Protocol):
         stands beside counts that are not its own. `files` are the result files, added without quota in the same
         transaction, so that an end that is tried again leaves no files of the first try.
 
-        A batch that ends holds no tokens any more, whatever is given; and what it used of its model is added to the
-        spending of its project, with its cost, requests and tokens. Raises QuotaExceeded, and writes nothing, where its
+        A batch that ends holds no tokens any more, whatever is given. `spent` is added to the spending of its project,
+        in the same transaction. Raises QuotaExceeded, and writes nothing, where its
         tokens do not fit beside those that others hold; ValueError for a move that is not in `MOVES`.
         """
         ...

@@ -8,6 +8,7 @@ from msgspec import structs
 from batchyard.domain.batch import Batch, BatchState
 from batchyard.domain.event import Event
 from batchyard.domain.file import File
+from batchyard.domain.price import Spent
 from batchyard.offload import Offload
 from batchyard.pipeline.batch_parts import BatchParts
 from batchyard.pipeline.finalize import Written
@@ -58,9 +59,10 @@ def watched_store(store: Store, reached: Reached) -> Store:
         event: Event,
         files: Sequence[File] = (),
         room: TokenRoom = TokenRoom(),  # noqa: B008 - frozen
+        spent: Sequence[Spent] = (),
     ) -> bool:
         _say(before.get(batch.state), reached)
-        moved = await store.batches.move(state, batch, event, files, room)
+        moved = await store.batches.move(state, batch, event, files, room, spent)
         if moved:
             _say(after.get(batch.state), reached)
         return moved

@@ -10,11 +10,11 @@ from msgspec import structs
 
 from batchyard.dialect import LineDialect
 from batchyard.domain.batch import Batch, BatchState, Counts
-from batchyard.domain.result import Usage
+from batchyard.domain.price import Spent, day_of
 from batchyard.offload import Offload
 from batchyard.pipeline import rest
 from batchyard.pipeline.batch_parts import BatchParts
-from batchyard.pipeline.finalize import Written
+from batchyard.pipeline.finalize import Used, Written
 from batchyard.pipeline.folder import Opened
 from batchyard.pipeline.heavy import Writing
 from batchyard.pipeline.leash import Leash
@@ -66,7 +66,8 @@ class Conclusion:
             await standing.count(_counts(written), written.usage)
         while not standing.batch.state.terminal:  # lost to a cancel, once
             before = standing.batch
-            await standing.moved(before, self._closed(before, run, files, written.usage), *files.all)
+            closed = self._closed(before, run, files, written)
+            await standing.moved(before, closed, *files.all, spent=self._spent(closed, written))
 
     async def _finalizing(self) -> None:
         """Lost to a cancel: it is finalized all the same."""
@@ -82,8 +83,10 @@ class Conclusion:
         steps: list[Awaitable[object]] = [standing.count(counts, usage)]
         if before.state is BatchState.IN_PROGRESS:
             finalizing = standing.after(before, BatchState.FINALIZING)
-            closed = self._closed(finalizing, run, files, usage)
-            steps += [standing.write_move(before, finalizing), standing.write_move(finalizing, closed, *files.all)]
+            closed = self._closed(finalizing, run, files, written)
+            spent = self._spent(closed, written)
+            steps.append(standing.write_move(before, finalizing))
+            steps.append(standing.write_move(finalizing, closed, *files.all, spent=spent))
         await side_by_side(*steps)
         await standing.look()
 
@@ -105,6 +108,7 @@ class Conclusion:
             form=batch.form,
             dialect=self._dialect,
             run=run,
+            by_model=self._standing.model is None,
         )
         return await parts.heavy.finalize(writing, self._offload, on_progress)
 
@@ -117,16 +121,54 @@ class Conclusion:
             errors=f"{folder}/{ERRORS}" if written.error_bytes else None,
         )
 
-    def _closed(self, before: Batch, run: Opened, files: ResultFiles, usage: Usage) -> Batch:
-        output, errors, price = files.output, files.errors, self._parts.price_of(self._standing.model or "")
+    def _closed(self, before: Batch, run: Opened, files: ResultFiles, written: Written) -> Batch:
+        output, errors, (cost_nanos, currency) = files.output, files.errors, self._cost(written)
         return self._standing.after(
             before,
             _last_state(before, run),
             output_file_id=output.id if output else None,
             error_file_id=errors.id if errors else None,
-            cost_nanos=price.cost(usage, batch=True) if price else None,
-            currency=price.currency if price else None,
+            cost_nanos=cost_nanos,
+            currency=currency,
         )
+
+    def _cost(self, written: Written) -> tuple[int | None, str | None]:
+        """What the batch costs; nothing that could be said where its models cost none, or several currencies."""
+        used = self._used(written)
+        prices = {model: price for model in used if (price := self._parts.price_of(model)) is not None}
+        currencies = {price.currency for price in prices.values()}
+        if len(currencies) != 1:
+            return None, None
+        return sum(price.cost(used[model].usage, batch=True) for model, price in prices.items()), currencies.pop()
+
+    def _spent(self, batch: Batch, written: Written) -> list[Spent]:
+        """What the batch adds to the spending of its project; nothing where it has asked nothing."""
+        return [
+            Spent(
+                project=batch.project,
+                day=day_of(batch.moved_at),
+                model=model,
+                batch=True,
+                currency=price.currency if price else None,
+                requests=used.requests,
+                usage=used.usage,
+                nanos=price.cost(used.usage, batch=True) if price else 0,
+            )
+            for model, used in self._used(written).items()
+            if used.requests
+            for price in (self._parts.price_of(model),)
+        ]
+
+    def _used(self, written: Written) -> dict[str, Used]:
+        """What the batch has used of each model, by its own name."""
+        model, counts = self._standing.model, _counts(written)
+        if model is not None:
+            return {model: Used(counts.completed + counts.failed, written.usage)}
+        used: dict[str, Used] = {}
+        for name, each in written.by_model.items():
+            own = self._parts.model_of(name)
+            used[own] = used.get(own, Used()).and_(each)
+        return used
 
 
 def _last_state(batch: Batch, run: Opened) -> BatchState:

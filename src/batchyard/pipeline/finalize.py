@@ -8,7 +8,8 @@ import posixpath
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from typing import Final, Protocol, TypeVar
+from operator import add
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -24,10 +25,12 @@ _BUFFER_BYTES: Final = 1 << 20
 
 
 class Entry(Protocol):
-    """What matters here of a plan's entry: whose answer the line takes, -1 for its own."""
+    """What matters here of a plan's entry: whose answer the line takes, -1 for its own; what keeps it from running."""
 
     @property
     def leader(self) -> int: ...
+    @property
+    def flags(self) -> int: ...
 
 
 E = TypeVar("E", bound=Entry)
@@ -52,11 +55,24 @@ class Reader(Protocol[E_contra]):
     def line(self, entry: E_contra) -> bytes: ...
 
 
+class Used(Struct, frozen=True):
+    """What lines have used of one model: how many were asked of it, and the tokens of those that succeeded."""
+
+    requests: int = 0
+    usage: Usage = Usage()
+
+    def and_(self, other: "Used") -> "Used":
+        """Both together."""
+        mine, theirs = msgspec.structs.astuple(self.usage), msgspec.structs.astuple(other.usage)
+        return Used(self.requests + other.requests, Usage(*map(add, mine, theirs)))
+
+
 class Written(Struct, frozen=True, kw_only=True):
     """What the files hold: `errored` counts every line that did not succeed, wherever it stands.
 
     `cancelled` and `expired` are those of them that never ran. `usage` sums what the lines that succeeded say, so a
-    line that took another's answer counts its tokens once more.
+    line that took another's answer counts its tokens once more. `by_model` says the same of each name of a model that
+    lines ask for, where that was wanted.
     """
 
     lines: int
@@ -67,6 +83,7 @@ class Written(Struct, frozen=True, kw_only=True):
     usage: Usage
     output_bytes: int
     error_bytes: int
+    by_model: dict[str, Used] = {}
 
 
 def finalize(
@@ -81,20 +98,23 @@ def finalize(
     order: Order,
     on_progress: Callable[[int], None],
     durable: bool = True,
+    by_model: bool = False,
 ) -> Written:
     """Write every line of the plan once. Every line needs a durable result, or a leader that has one. Blocks.
 
     With `errors`, lines that did not succeed stand there and not in `output`. `on_progress` hears now and then how many
     lines are written, and may raise to stop; then no file changes. Without `durable` the files are whole but not safe:
-    for a caller who makes them so. Raises Unavailable where the disk fails.
+    for a caller who makes them so. `by_model` counts what each model was used for, which reads every line again. Raises
+    Unavailable where the disk fails.
     """
+    models = _Models(plan, reader, dialect) if by_model else None
     in_order = _in_input_order if order is Order.INPUT else _in_completion_order
     results = in_order(plan, reader, journal, dialect)
     try:
         with ExitStack() as files:
             bad = files.enter_context(_ResultFile(disk, errors)) if errors is not None else None
             good = files.enter_context(_ResultFile(disk, output))
-            counts, usage = _write_all(results, _teller(plan, reader, dialect), good, bad or good, on_progress)
+            counts, usage = _write_all(results, _teller(plan, reader, dialect), good, bad or good, on_progress, models)
             _publish(disk, [file for file in (bad, good) if file], durable=durable)
     except OSError as error:
         raise Unavailable(
@@ -110,6 +130,7 @@ def finalize(
         usage=usage,
         output_bytes=good.size_bytes,
         error_bytes=bad.size_bytes if bad else 0,
+        by_model=models.used if models else {},
     )
 
 
@@ -119,12 +140,15 @@ def _write_all(
     good: "_ResultFile",
     bad: "_ResultFile",
     on_progress: Callable[[int], None],
+    models: "_Models[Any] | None",
 ) -> tuple[list[int], Usage]:
     """How many lines there are of each outcome, and the tokens of those that succeeded."""
     lines, counts, tokens = 0, [0] * len(Outcome), _Tokens()
     for lines, result in enumerate(results, 1):
         told, line = tell(result)
         counts[told.outcome] += 1
+        if models is not None:
+            models.count(result, told.outcome)
         if told.outcome is Outcome.SUCCEEDED:
             full = good.add(line)
             tokens.add(result.reply)
@@ -147,6 +171,31 @@ def _teller(plan: Plan[E], reader: Reader[E], dialect: LineDialect) -> Callable[
         return told, dialect.write(told, line)
 
     return tell
+
+
+class _Models(Generic[E]):
+    """Counts what models are used for."""
+
+    def __init__(self, plan: Plan[E], reader: Reader[E], dialect: LineDialect) -> None:
+        self._plan = plan
+        self._reader = reader
+        self._dialect = dialect
+        self._counts: dict[str, tuple[int, _Tokens]] = {}
+
+    def count(self, result: Result, outcome: Outcome) -> None:
+        """A line that never ran has used nothing; nor has one that could not."""
+        entry = self._plan.entry(result.line)
+        if outcome in (Outcome.CANCELLED, Outcome.EXPIRED) or entry.flags:
+            return
+        request = self._dialect.request(result.line, self._reader.line(entry))
+        requests, tokens = self._counts.get(request.model, (0, _Tokens()))
+        if outcome is Outcome.SUCCEEDED:
+            tokens.add(result.reply)
+        self._counts[request.model] = requests + 1, tokens
+
+    @property
+    def used(self) -> dict[str, Used]:
+        return {model: Used(requests, tokens.usage) for model, (requests, tokens) in self._counts.items()}
 
 
 class _Tokens:

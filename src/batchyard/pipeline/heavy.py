@@ -68,6 +68,7 @@ class Writing(Struct, frozen=True, kw_only=True):
     form: Form
     dialect: LineDialect
     run: Opened
+    by_model: bool = False
 
 
 class Heavy(Protocol):
@@ -116,6 +117,7 @@ class InThreads:
                     order=Order.INPUT,
                     on_progress=on_progress,
                     durable=False,
+                    by_model=writing.by_model,
                 )
             )
 

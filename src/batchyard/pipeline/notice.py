@@ -9,6 +9,7 @@ from batchyard.domain.access import ProjectId, Quota
 from batchyard.domain.batch import Batch, BatchId, BatchState, Counts
 from batchyard.domain.event import Event
 from batchyard.domain.file import File
+from batchyard.domain.price import Spent
 from batchyard.domain.result import Usage
 from batchyard.store import (
     Batches,
@@ -138,8 +139,9 @@ class NoticedBatches:
         event: Event,
         files: Sequence[File] = (),
         room: TokenRoom = TokenRoom(),  # noqa: B008 - frozen
+        spent: Sequence[Spent] = (),
     ) -> bool:
-        moved = await self._batches.move(before, batch, event, files, room)
+        moved = await self._batches.move(before, batch, event, files, room, spent)
         if moved:
             self._notice(batch)
         return moved

@@ -1,13 +1,14 @@
 """Where the batch of one walk stands, as the store has it; every move of a walk, and every count, goes through here."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 
 from msgspec import structs
 
 from batchyard.domain.batch import Batch, BatchState, Counts
 from batchyard.domain.event import arrival
 from batchyard.domain.file import File
+from batchyard.domain.price import Spent
 from batchyard.domain.result import Usage
 from batchyard.pipeline.batch_parts import BatchParts
 from batchyard.store import TokenRoom
@@ -44,19 +45,23 @@ class Standing:
         """Bring the batch to its next state; False where somebody else moved it first: it then stands where that is."""
         return await self.moved(self.batch, self.after(self.batch, to, **facts), room=room)
 
-    async def moved(self, before: Batch, after: Batch, *files: File, room: TokenRoom = _ANY_ROOM) -> bool:
-        """As `move`, with the files that appear in the same moment."""
-        moved = await self.write_move(before, after, *files, room=room)
+    async def moved(
+        self, before: Batch, after: Batch, *files: File, room: TokenRoom = _ANY_ROOM, spent: Sequence[Spent] = ()
+    ) -> bool:
+        """As `move`, with the files that appear in the same moment, and what the batch has used."""
+        moved = await self.write_move(before, after, *files, room=room, spent=spent)
         if moved:  # meanwhile it may have been counted
             self.batch = structs.replace(after, counts=self.batch.counts, usage=self.batch.usage)
         else:
             await self.look()
         return moved
 
-    async def write_move(self, before: Batch, after: Batch, *files: File, room: TokenRoom = _ANY_ROOM) -> bool:
+    async def write_move(
+        self, before: Batch, after: Batch, *files: File, room: TokenRoom = _ANY_ROOM, spent: Sequence[Spent] = ()
+    ) -> bool:
         """Write a move without looking at what became of it."""
         event = arrival(self._parts.new_event_id(), after)
-        moved = await self._parts.store.batches.move(before.state, after, event, files, room)
+        moved = await self._parts.store.batches.move(before.state, after, event, files, room, spent)
         if moved:
             self._parts.moved(after)
         return moved

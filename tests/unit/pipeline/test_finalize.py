@@ -23,6 +23,7 @@ from tests.support.results import a_result
 class AnEntry(Struct, frozen=True):
     place: int
     leader: int = -1
+    flags: int = 0
 
 
 class APlan:

@@ -49,6 +49,22 @@ async def test_a_batch_says_what_it_cost_and_pays_half() -> None:
     assert 2 * nanos == PRICE.cost(usage, batch=False)
 
 
+async def test_a_batch_of_several_models_pays_for_each() -> None:
+    lines = [a_line(str(n), "word " * n, model=("one", "two")[n % 2]) for n in range(1, 6)]
+    lines.append(a_line("bad", "bad", model="two"))
+    async with live(
+        walks=WALKS, script=Gate(), price=PRICE, names=("one", "two"), several_models=True, clock=FakeClock()
+    ) as server, server.client() as client:  # fmt: skip
+        batch = await ended(client, (await create(client, jsonl(*lines))).id)
+        spent = {each.model: each for each in await server.store.spending.between(0, 1 << 40)}
+    assert batch.usage is not None and batch.model_extra is not None and batch.model is None
+    assert {model: each.requests for model, each in spent.items()} == {"one": 2, "two": 4}
+    assert sum(each.usage.input_tokens for each in spent.values()) == batch.usage.input_tokens > 0
+    assert all(each.nanos == PRICE.cost(each.usage, batch=True) > 0 for each in spent.values())
+    whole = sum(each.nanos for each in spent.values())
+    assert batch.model_extra["cost"] == {"amount": amount_of(whole), "currency": "USD"}
+
+
 async def test_a_model_without_a_price_costs_nothing_that_could_be_shown() -> None:
     async with live(walks=WALKS, clock=FakeClock()) as server, server.client() as client:
         batch = await ended(client, (await create(client, jsonl(a_line("a")))).id)

@@ -9,7 +9,7 @@ from batchyard.domain.batch import MOVES, Batch, BatchId, BatchState, Counts
 from batchyard.domain.errors import QuotaExceeded
 from batchyard.domain.event import Event
 from batchyard.domain.file import File
-from batchyard.domain.price import Spent, day_of
+from batchyard.domain.price import Spent
 from batchyard.domain.result import Usage
 from batchyard.store import BatchFilter, Cursor, Once, Page, Retried, TokenRoom
 from batchyard.stores.sqlite.database import Database, Row, Transaction
@@ -74,10 +74,11 @@ class SqliteBatches:
         event: Event,
         files: Sequence[File] = (),
         room: TokenRoom = TokenRoom(),  # noqa: B008 - frozen
+        spent: Sequence[Spent] = (),
     ) -> bool:
         if batch.state not in MOVES[before]:
             raise ValueError(f"{before} does not lead to {batch.state}")
-        return await self._database.write(lambda t: _move(t, before, batch, event, files, room))
+        return await self._database.write(lambda t: _move(t, before, batch, event, files, room, spent))
 
     async def retried(self, id: BatchId) -> Retried | None:
         row = await self._database.read(lambda t: t.row("batches/retried", id=id))
@@ -156,39 +157,28 @@ def _require_room(t: Transaction, project: ProjectId, quota: Quota) -> None:
 
 
 def _move(
-    t: Transaction, before: BatchState, batch: Batch, event: Event, files: Sequence[File], room: TokenRoom
+    t: Transaction,
+    before: BatchState,
+    batch: Batch,
+    event: Event,
+    files: Sequence[File],
+    room: TokenRoom,
+    spent: Sequence[Spent],
 ) -> bool:
     stored = t.row("batches/get", project=batch.project, id=batch.id)
     if stored is None or stored["state"] != before:
         return False
     if batch.state.terminal:
         batch = msgspec.structs.replace(batch, enqueued_tokens=0)
-        _charge(t, batch)
     else:
         require_token_room(t, batch, stored["enqueued_tokens"], room)
     for file in files:
         add_file(t, nameless_if_taken(t, file), None)  # a name must not keep a batch from its end
     t.run("batches/move", before=before, ended=batch.state.terminal, **_values(batch))
+    for each in spent:
+        add_spent(t, each)
     _add_event(t, event)
     return True
-
-
-def _charge(t: Transaction, batch: Batch) -> None:
-    """Add what a batch that ends has used to its project's spending; one that never ran has used nothing."""
-    requests = batch.counts.completed + batch.counts.failed
-    if batch.model is None or not requests:
-        return
-    spent = Spent(
-        project=batch.project,
-        day=day_of(batch.moved_at),
-        model=batch.model,
-        batch=True,
-        currency=batch.currency,
-        requests=requests,
-        usage=batch.usage,
-        nanos=batch.cost_nanos or 0,
-    )
-    add_spent(t, spent)
 
 
 def _values(batch: Batch) -> Row:

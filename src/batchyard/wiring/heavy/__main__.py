@@ -201,6 +201,7 @@ async def _written(step: Step, asked: ToFinalize) -> Written:
             order=Order.INPUT,
             on_progress=lambda lines: step.on_progress(0, lines),
             durable=False,
+            by_model=asked.by_model,
         )
 
 

@@ -62,6 +62,7 @@ class InProcesses:
             run_id=writing.run_id,
             terms=writing.terms,
             form=writing.form,
+            by_model=writing.by_model,
         )
         done = await self._carry_out(Kind.FINALIZE, step, lambda each: on_progress(each.lines))
         return decode(done, Written)

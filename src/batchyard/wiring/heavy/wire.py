@@ -54,6 +54,7 @@ class ToFinalize(Struct, frozen=True, kw_only=True):
     run_id: str
     terms: Terms
     form: Form
+    by_model: bool = False
 
 
 class Grown(Struct, frozen=True):

@@ -178,11 +178,10 @@ class _Whole:
     def batches(self) -> Iterator[Fault]:
         if self._values.get("batches", {}).get("several_models"):
             models = self._values.get("models", {})
-            charged = [name for name, model in models.items() if model.get("prices") or model.get("enqueued_tokens")]
-            if charged:
+            if any(model.get("enqueued_tokens") for model in models.values()):
                 yield self._warning(
-                    ("batches", "several_models"), "true, while models have prices or limits on tokens",
-                    "Batches of several models cost nothing, and are held to the tokens of their project only.",
+                    ("batches", "several_models"), "true, while models have limits on enqueued tokens",
+                    "Batches of several models are held to the tokens of their project only.",
                 )  # fmt: skip
 
     def windows(self) -> Iterator[Fault]:

@@ -62,7 +62,11 @@ def test_what_does_not_go_together_is_a_mistake(text: str, key: str, said: str) 
         (f'[models.m]\napi_key_env = "NOT_SET"\n{UP}', "models.m.api_key_env", "not set here"),
         ('[models.m]\nmodel = "org/name"\nengine = "fastdeploy"', "models.m.engine", "not installed here"),
         (MODEL + "[projects.search]\nfiles = 1", "projects.search", "create = true"),
-        (MODEL + "prices = { input = 1 }\n[batches]\nseveral_models = true", "batches.several_models", "cost nothing"),
+        (
+            MODEL + "enqueued_tokens = 1\n[batches]\nseveral_models = true",
+            "batches.several_models",
+            "tokens of their project",
+        ),
     ],
 )
 def test_what_another_machine_may_have_is_a_warning(text: str, key: str, said: str) -> None:
