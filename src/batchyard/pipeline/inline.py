@@ -35,8 +35,12 @@ REQUEST_BYTES = 50_000_000
 """What is put into one request: as much as OpenAI takes."""
 
 _decode = msgspec.json.Decoder(dict[str, Raw]).decode
+_MARKS = (b":/", rb":\/", b"file_id", b"batchyard-file:")
+"""One of them stands in every body that names anything, unless letters are written as escapes."""
 _ASCII_ESCAPED = re.compile(rb"\\u00[2-7]")
 _REMOTE = re.compile(r"https?:", re.IGNORECASE)
+_BREAKS = str.maketrans("", "", "\t\r\n")
+_BLANKS = "".join(map(chr, range(0x21)))
 _TO_STANDARD = str.maketrans("-_", "+/", " \r\n\t")
 
 
@@ -91,10 +95,9 @@ class Inlining:
 
     def _may_name(self, body: bytes) -> bool:
         """Whether a body may name something that is put into it, or carry a picture that must be looked at."""
-        if b"image_url" in body or b"file_id" in body:
-            return self._manner.strict or any(
-                mark in body for mark in (b"://", rb":\/", b"file_id", b"batchyard-file:")
-            )
+        names = b"image_url" in body or b"file_id" in body
+        if names and (self._manner.strict or any(mark in body for mark in _MARKS)):
+            return True
         return rb"\u00" in body and _ASCII_ESCAPED.search(body) is not None
 
     @asynccontextmanager
@@ -147,8 +150,8 @@ class _Filling:
             await self._put_file(named, named.file)
         elif named.id is not None:
             await self._put_own(named, FileId(named.id))
-        elif named.url is not None and _REMOTE.match(named.url):
-            await self._put_remote(named, named.url)
+        elif named.url is not None and (url := _remote(named.url)) is not None:
+            await self._put_remote(named, url)
         elif named.url is not None and self._manner.strict and not self._blind:
             self._look_at(named, named.url)
 
@@ -240,6 +243,14 @@ class Room:
 
     def _fits(self, size: int) -> bool:
         return not self._taken or self._taken + size <= self._most
+
+
+def _remote(url: str) -> str | None:
+    """The http(s) URL that a text means to any reader of URLs, some of which drop blanks (WHATWG's URL standard)."""
+    if url.startswith("data:"):
+        return None
+    plain = url.translate(_BREAKS).strip(_BLANKS)
+    return plain if _REMOTE.match(plain) else None
 
 
 def _no_file(name: str, named: Named) -> NoReturn:
