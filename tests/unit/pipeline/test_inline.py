@@ -143,6 +143,8 @@ ESCAPES: list[Callable[[bytes], bytes]] = [
     lambda body: body.replace(b"image_url", rb"image\u005furl"),
     lambda body: body.replace(b"http://", rb"\u0068ttp://"),
     lambda body: body.replace(b"://", rb"\u003a//"),
+    lambda body: body.replace(b"://", rb":/\/"),
+    lambda body: body.replace(b"http://", rb" \u0001\nhtt\tp://"),
 ]
 
 
