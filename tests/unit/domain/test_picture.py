@@ -1,8 +1,12 @@
 """What bytes are, by their beginning."""
 
+import io
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from batchyard.domain.picture import GIF, JPEG, PNG, WEBP, Picture, picture_of, sniffed
 from tests.support import pictures
@@ -13,6 +17,19 @@ SIDES = st.integers(1, 16_383)
 
 def test_a_real_picture_is_told() -> None:
     assert picture_of(png(1, 2, 3)) == Picture(PNG, 64, 64)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("PNG", {}), ("PNG", {"interlace": 1}), ("GIF", {}), ("JPEG", {}), ("JPEG", {"progressive": True}),
+        ("WEBP", {}), ("WEBP", {"lossless": True}), ("WEBP", {"exif": b"Exif\x00\x00abc"}),
+    ],
+)  # fmt: skip
+def test_pictures_as_a_library_writes_them_are_told(kind: str, options: dict[str, Any]) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (321, 123)).save(file, kind, **options)
+    assert picture_of(file.getvalue()) == Picture(f"image/{kind.lower()}", 321, 123)
 
 
 @given(SIDES, SIDES)
