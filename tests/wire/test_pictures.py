@@ -33,6 +33,8 @@ from tests.support.pictures import BLUE, GREEN, RED, data_url
 from tests.support.serving import MODEL, Live, live
 from tests.support.upstream import Upstream
 from tests.support.web_server import Exchange, Script, answers, serving
+from tests.wire.gemini.test_batches import created as job_created
+from tests.wire.gemini.test_batches import ended as job_ended
 from tests.wire.openai.test_walks import CHAT, WALKS, create, ended, jsonl, results
 
 COLOURS = {"red": RED, "green": GREEN, "blue": BLUE}
@@ -187,12 +189,45 @@ async def test_contents_show_pictures_inline_as_files_and_as_urls(eyes: Path) ->
 
 
 async def named_file(server: Live, client: AsyncOpenAI, colour: str) -> str:
-    """A file under a name as Gemini's wire writes them."""
+    """A file with a name of its own."""
     store, now = server.store, int(server.house.clock.now())
     made = await store.files.get(HOME, FileId(await uploaded(client, colour)), now)
     assert made is not None
-    await store.files.add(structs.replace(made, id=FileId("file-q7w2e9r4t6y1")), None)
-    return "q7w2e9r4t6y1"
+    await store.files.add(structs.replace(made, id=FileId("file-another"), name="my-cat"), None)
+    return "my-cat"
+
+
+async def test_rows_of_a_gemini_job_show_pictures_and_a_file_that_is_not_there_is_an_error_of_its_row(
+    eyes: Path,
+) -> None:
+    config = {"temperature": 0, "max_output_tokens": 4, "response_logprobs": True, "logprobs": 1}
+    with serving(gallery) as web:
+        async with seeing(eyes) as server, server.client() as openai, talking(server) as client:
+            seen = await looks(openai)
+            name, letters = await named_file(server, openai, "green"), (await uploaded(openai)).removeprefix("file-")
+            shown = {
+                "red": types.Part.from_bytes(data=RED, mime_type="image/png"),
+                "green": types.Part.from_uri(file_uri=f"files/{name}", mime_type="image/png"),
+                "blue": types.Part.from_uri(file_uri=f"{web.url}blue", mime_type="image/png"),
+                "red by its id": types.Part.from_uri(
+                    file_uri=f"{server.url}/v1beta/files/{letters}", mime_type="image/png"
+                ),
+                "unknown": types.Part.from_uri(file_uri="files/nothere", mime_type="image/png"),
+                "inside": types.Part.from_uri(file_uri="http://10.0.0.1/a.png", mime_type="image/png"),
+            }
+            rows: list[Any] = [
+                {"contents": [types.Content(role="user", parts=[types.Part(text="Name"), part])], "config": config}
+                for part in shown.values()
+            ]
+            done = await job_ended(client, await job_created(client, rows))
+            assert done.dest is not None
+            answers = dict(zip(shown, done.dest.inlined_responses or [], strict=True))
+            for row in ("red", "green", "blue", "red by its id"):
+                told: Any = answers[row].model_dump()["response"]["candidates"][0]["logprobs_result"]
+                assert round(told["chosen_candidates"][0]["log_probability"], 2) == seen[row.split()[0]], row
+            assert [
+                error.code if error else None for error in (answers[row].error for row in ("unknown", "inside"))
+            ] == [7, 3]
 
 
 async def test_nothing_inside_is_fetched_unless_that_was_allowed(eyes: Path) -> None:

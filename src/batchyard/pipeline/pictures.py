@@ -114,7 +114,7 @@ class Pictures:
             refuse("image_file_too_large", f"The file '{file.id}' has {file.bytes} bytes.", param, self._most())
         data = await self._read(project, file)
         declared = named.mime_type if isinstance(named, Attachment) else None
-        mime_type = type_of(data, declared, file.filename)
+        mime_type = type_of(data, declared or file.mime_type, file.filename)
         if mime_type is None or not data:
             refuse("unsupported_file_type", f"The file '{file.id}' is nothing that can be shown.", param, WANTED)
         if is_picture(mime_type):

@@ -31,7 +31,9 @@ def shelf_of(store: Store, blobs: Blobs, clock: Clock) -> Shelf:
         return await store.files.get(project, id, int(clock.now()))
 
     async def named(project: ProjectId, name: str) -> File | None:
-        return await of_id(project, FileId(f"file-{name.removeprefix('files/')}"))
+        letters = name.removeprefix("files/")
+        found = await store.files.by_name(project, letters, int(clock.now()))
+        return found or await of_id(project, FileId(f"file-{letters}"))
 
     async def read(file: File) -> bytes:
         return b"".join([chunk async for chunk in blobs.read_range(file.blob, 0, file.bytes)])
