@@ -35,8 +35,6 @@ REQUEST_BYTES = 50_000_000
 """What is put into one request: as much as OpenAI takes."""
 
 _decode = msgspec.json.Decoder(dict[str, Raw]).decode
-_MARKS = (b":/", rb":\/", b"file_id", b"batchyard-file:")
-"""One of them stands in every body that names anything, unless letters are written as escapes."""
 _ASCII_ESCAPED = re.compile(rb"\\u00[2-7]")
 _REMOTE = re.compile(r"https?:", re.IGNORECASE)
 _BREAKS = str.maketrans("", "", "\t\r\n")
@@ -79,26 +77,19 @@ class Inlining:
         return abilities
 
     async def infer(self, request: Request) -> Reply:
-        if not self._may_name(request.body):
+        if not _may_show(request.body):
             return await self._engine.infer(request)
         async with self._whole(request) as whole:
             return await self._engine.infer(whole) if isinstance(whole, Request) else whole
 
     async def stream(self, request: Request, say: Say) -> Reply:
-        if not self._may_name(request.body):
+        if not _may_show(request.body):
             return await stream(self._engine, request, say)
         async with self._whole(request) as whole:
             return await stream(self._engine, whole, say) if isinstance(whole, Request) else whole
 
     async def close(self) -> None:
         await self._engine.close()
-
-    def _may_name(self, body: bytes) -> bool:
-        """Whether a body may name something that is put into it, or carry a picture that must be looked at."""
-        names = b"image_url" in body or b"file_id" in body
-        if names and (self._manner.strict or any(mark in body for mark in _MARKS)):
-            return True
-        return rb"\u00" in body and _ASCII_ESCAPED.search(body) is not None
 
     @asynccontextmanager
     async def _whole(self, request: Request) -> AsyncGenerator[Request | Reply]:
@@ -199,9 +190,9 @@ class _Filling:
         flaw = self._pictures.flaw(data, "The picture")
         if flaw is not None:
             refuse(flaw.code, flaw.message, named.param, flaw.remedy)
-        true = f"data:{sniffed(data)};base64,{plain}"
-        if true != url:
-            named.show(picture_part(true, named.part, responses=named.responses))
+        true = f"data:{sniffed(data)};base64"
+        if head != true or plain is not text:
+            named.show(picture_part(f"{true},{plain}", named.part, responses=named.responses))
             self._changed = True
 
     def _count(self, size: int, named: Named) -> None:
@@ -243,6 +234,11 @@ class Room:
 
     def _fits(self, size: int) -> bool:
         return not self._taken or self._taken + size <= self._most
+
+
+def _may_show(body: bytes) -> bool:
+    """Whether a body may have parts that show something; letters of ASCII that are escaped may hide them."""
+    return b"image_url" in body or b"file_id" in body or (rb"\u00" in body and _ASCII_ESCAPED.search(body) is not None)
 
 
 def _remote(url: str) -> str | None:
