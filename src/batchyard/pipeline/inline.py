@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Raw, Struct, structs
 
 from batchyard.config import Images
+from batchyard.domain.access import ProjectId
 from batchyard.domain.attachment import Attachment
 from batchyard.domain.file import FileId
 from batchyard.domain.picture import sniffed
@@ -29,8 +30,9 @@ from batchyard.pipeline.pictures import WANTED, CannotShow, Pictures, refuse
 
 ROOM_BYTES = 128 << 20
 """Bodies that have grown, on their way to one engine."""
-AT_ONCE = 16
-"""Requests that are being made self-contained for one engine; only then their size is known."""
+AT_ONCE, AT_ONCE_OF_A_PROJECT = 32, 16
+"""Requests that are being made self-contained for one engine; only then their size is known. One project's slow web
+servers must not hold up the others."""
 REQUEST_BYTES = 50_000_000
 """What is put into one request: as much as OpenAI takes."""
 
@@ -66,6 +68,7 @@ class Inlining:
         self._blind = abilities is not None and not abilities.sees_images
         self._room = Room(ROOM_BYTES)
         self._at_once = asyncio.Semaphore(AT_ONCE)
+        self._at_once_of: dict[ProjectId | None, asyncio.Semaphore] = {}
 
     @property
     def restarts(self) -> int:
@@ -91,11 +94,14 @@ class Inlining:
     async def close(self) -> None:
         await self._engine.close()
 
+    def _turn_of(self, project: ProjectId | None) -> asyncio.Semaphore:
+        return self._at_once_of.setdefault(project, asyncio.Semaphore(AT_ONCE_OF_A_PROJECT))
+
     @asynccontextmanager
     async def _whole(self, request: Request) -> AsyncGenerator[Request | Reply]:
         """The request with everything in it, or why there is none; its room is kept while it is in use."""
         try:
-            async with self._at_once:
+            async with self._turn_of(request.project), self._at_once:
                 whole = await _Filling(self._pictures, self._manner, request, blind=self._blind).run()
                 grown = len(whole.body) - len(request.body)
                 if grown > 0:

@@ -183,9 +183,12 @@ class Pictures:
     async def _find(self, project: ProjectId | None, named: Attachment | FileId) -> File | None:
         if self._shelf is None or project is None:
             return None
-        if isinstance(named, Attachment):
-            return await self._shelf.named(project, named.name)
-        return await self._shelf.of_id(project, named)
+        try:
+            if isinstance(named, Attachment):
+                return await self._shelf.named(project, named.name)
+            return await self._shelf.of_id(project, named)
+        except BatchyardError as error:
+            raise CannotShow(_lost(f"A file cannot be looked up: {error.message}")) from error
 
     async def _read(self, project: ProjectId | None, file: File) -> bytes:
         """A file's bytes, which never change while it is there."""

@@ -17,6 +17,7 @@ from batchyard.pipeline import inline
 from batchyard.pipeline.inline import Inlining, Manner, Room
 from tests.support.pictures import GREEN, RED, data_url, png_header
 from tests.support.tenants import OURS, THEIRS
+from tests.support.upstream import Upstream, hangs
 from tests.support.web_server import answers, serving
 from tests.unit.pipeline.test_pictures import Files, open_pictures
 
@@ -376,6 +377,20 @@ async def test_bodies_that_have_grown_are_under_way_only_so_many_at_once(monkeyp
         assert under_way == 2
         gate.set()
     assert most == 2
+
+
+async def test_a_project_whose_pictures_come_slowly_holds_up_no_other() -> None:
+    inlining, engine = open_engine()
+    async with Upstream(models=hangs()) as upstream, asyncio.TaskGroup() as group:
+        slow = [
+            group.create_task(inlining.infer(a_request(chat(image(f"{upstream.url}/{number}")), THEIRS)))
+            for number in range(inline.AT_ONCE + 1)
+        ]
+        await upstream.was_asked.wait()
+        await inlining.infer(a_request(chat(image(reference("files/red_png")))))
+        assert len(engine.asked) == 1 and len(upstream.asked) <= inline.AT_ONCE_OF_A_PROJECT
+        for task in slow:
+            task.cancel()
 
 
 async def test_the_engine_behind_is_started_and_closed() -> None:

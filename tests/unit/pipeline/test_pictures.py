@@ -222,12 +222,14 @@ class Files:
     def __init__(self, **contents: bytes) -> None:
         self.contents = contents
         self.reads: list[str] = []
-        self.broken = False
+        self.broken = self.lost = False
 
     def shelf(self) -> Shelf:
         return Shelf(self.named, self.of_id, self.read)
 
     async def of_id(self, project: ProjectId, id: FileId) -> File | None:
+        if self.lost:
+            raise Unavailable("The store is away.")
         name = id.removeprefix("file-")
         if project != OURS or name not in self.contents:
             return None
@@ -303,5 +305,10 @@ async def test_a_file_that_cannot_be_read_now_may_be_asked_for_again() -> None:
     with pytest.raises(CannotShow) as caught:
         await pictures.file(OURS, FileId("file-a"), "")
     assert isinstance(caught.value.reply, Failure) and caught.value.reply.fault is Fault.LOST
-    files.broken = False
+    files.broken, files.lost = False, True
+    for named in (FileId("file-a"), Attachment("files/a")):
+        with pytest.raises(CannotShow) as caught:
+            await pictures.file(OURS, named, "")
+        assert isinstance(caught.value.reply, Failure) and caught.value.reply.fault is Fault.LOST
+    files.lost = False
     assert await pictures.file(OURS, FileId("file-a"), "") is not None
