@@ -11,7 +11,7 @@ import binascii
 import re
 from collections import deque
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import NoReturn
 
 import msgspec
@@ -37,6 +37,7 @@ REQUEST_BYTES = 50_000_000
 """What is put into one request: as much as OpenAI takes."""
 
 _decode = msgspec.json.Decoder(dict[str, Raw]).decode
+_BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _ASCII_ESCAPED = re.compile(rb"\\u00[2-7]")
 _REMOTE = re.compile(r"https?:", re.IGNORECASE)
 _BREAKS = str.maketrans("", "", "\t\r\n")
@@ -129,11 +130,7 @@ class _Filling:
 
     async def run(self) -> Request:
         """Raises CannotShow."""
-        try:
-            fields = _decode(self._request.body)
-            read = {key: msgspec.json.decode(fields[key]) for key in message_keys() if key in fields}
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return self._request  # the engine says what is wrong with it
+        fields, read = _read(self._request.body)
         for key, value in read.items():
             for named in named_parts(key, value):
                 await self._fill(named)
@@ -240,6 +237,19 @@ class Room:
 
     def _fits(self, size: int) -> bool:
         return not self._taken or self._taken + size <= self._most
+
+
+def _read(body: bytes) -> tuple[dict[str, Raw], dict[str, object]]:
+    """The fields of a body, and those of them that hold messages; of what cannot be read the engine says so."""
+    try:
+        fields = _decode(body)
+    except _BROKEN:
+        return {}, {}
+    read: dict[str, object] = {}
+    for key in fields.keys() & message_keys():
+        with suppress(*_BROKEN):
+            read[key] = msgspec.json.decode(fields[key])
+    return fields, read
 
 
 def _may_show(body: bytes) -> bool:

@@ -158,6 +158,14 @@ async def test_no_spelling_brings_a_url_past_us(escape: Callable[[bytes], bytes]
     assert b"http" not in engine.asked[0].body.lower() and b"data:image/png" in engine.asked[0].body
 
 
+@pytest.mark.parametrize("rest", [b'"input":"\xff"', b'"input":' + b"[" * 300 + b"]" * 300, b'"input":[1,2]'])
+async def test_nothing_broken_beside_it_brings_a_url_past_us(rest: bytes) -> None:
+    inlining, engine = open_engine()
+    with serving(answers(200, RED)) as script:
+        await inlining.infer(a_request(chat(image(f"{script.url}a"))[:-1] + b"," + rest + b"}"))
+    assert b"http" not in engine.asked[0].body
+
+
 async def test_urls_pass_or_are_refused_where_the_model_says_so() -> None:
     url = "http://127.0.0.1:9/a.png"
     assert await sent(image(url), manner=Manner(remote=Images.PASS)) == [image(url)]
