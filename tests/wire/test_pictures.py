@@ -8,6 +8,7 @@ else. So the same picture must look the same however it came, and other pictures
 # pyright: reportUnknownMemberType=false
 
 import base64
+import io
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -15,14 +16,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from google.genai import client as parts
 from google.genai import errors as genai_errors
 from google.genai import types
-from msgspec import structs
 from openai import AsyncAzureOpenAI, AsyncOpenAI, BadRequestError, InternalServerError, NotFoundError
 
 from batchyard.config import Images, ImageSettings
-from batchyard.domain.access import HOME, Role
-from batchyard.domain.file import FileId
+from batchyard.domain.access import Role
 from batchyard.endpoints.responses import AS_CHAT
 from batchyard.engines import http
 from batchyard.pipeline.inline import Manner
@@ -175,7 +175,7 @@ async def test_contents_show_pictures_inline_as_files_and_as_urls(eyes: Path) ->
                 told = answer.model_dump()["candidates"][0]["logprobs_result"]["chosen_candidates"]
                 return round(told[0]["log_probability"], 2)
 
-            name = await named_file(server, openai, "green")
+            name = await named_file(client, "green")
             assert await look(types.Part.from_bytes(data=RED, mime_type="image/jpeg")) == seen["red"]
             assert await look(types.Part.from_uri(file_uri=f"{web.url}blue", mime_type="image/png")) == seen["blue"]
             for uri in (f"files/{name}", name, f"{server.url}/v1beta/files/{name}"):
@@ -188,12 +188,11 @@ async def test_contents_show_pictures_inline_as_files_and_as_urls(eyes: Path) ->
             assert (broken.value.code, broken.value.status) == (400, "INVALID_ARGUMENT")
 
 
-async def named_file(server: Live, client: AsyncOpenAI, colour: str) -> str:
-    """A file with a name of its own."""
-    store, now = server.store, int(server.house.clock.now())
-    made = await store.files.get(HOME, FileId(await uploaded(client, colour)), now)
-    assert made is not None
-    await store.files.add(structs.replace(made, id=FileId("file-another"), name="my-cat"), None)
+async def named_file(client: parts.AsyncClient, colour: str) -> str:
+    """A file that Gemini's client uploads, under a name of its own; its type is a lie."""
+    config = types.UploadFileConfig(name="my-cat", mime_type="image/webp")
+    made = await client.files.upload(file=io.BytesIO(COLOURS[colour]), config=config)
+    assert made.name == "files/my-cat"
     return "my-cat"
 
 
@@ -204,7 +203,7 @@ async def test_rows_of_a_gemini_job_show_pictures_and_a_file_that_is_not_there_i
     with serving(gallery) as web:
         async with seeing(eyes) as server, server.client() as openai, talking(server) as client:
             seen = await looks(openai)
-            name, letters = await named_file(server, openai, "green"), (await uploaded(openai)).removeprefix("file-")
+            name, letters = await named_file(client, "green"), (await uploaded(openai)).removeprefix("file-")
             shown = {
                 "red": types.Part.from_bytes(data=RED, mime_type="image/png"),
                 "green": types.Part.from_uri(file_uri=f"files/{name}", mime_type="image/png"),
@@ -300,8 +299,8 @@ async def test_an_upstream_gets_the_url_where_its_model_says_so() -> None:
 
 
 async def test_an_upstream_gets_gemini_s_files_as_pictures() -> None:
-    async with Upstream() as upstream, behind(upstream, Manner()) as server, server.client() as client:
-        name = await named_file(server, client, "green")
+    async with Upstream() as upstream, behind(upstream, Manner()) as server, talking(server) as client:
+        name = await named_file(client, "green")
         part = {"fileData": {"fileUri": f"files/{name}", "mimeType": "image/png"}}
         inline = {"inlineData": {"mimeType": "image/png", "data": base64.b64encode(RED).decode()}}
         path = f"/v1beta/models/{MODEL}:generateContent"

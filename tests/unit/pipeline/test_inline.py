@@ -73,7 +73,7 @@ def image(url: str, **more: Any) -> dict[str, Any]:
 
 
 def a_request(body: bytes, project: Any = OURS, endpoint: str = CHAT) -> Request:
-    return Request(0, "a", endpoint, "m", body, project)
+    return Request(0, "a", endpoint, "m", body, project=project)
 
 
 async def sent(*parts: Any, manner: Manner = UPSTREAM, **options: Any) -> list[dict[str, Any]]:
