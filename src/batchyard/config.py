@@ -47,6 +47,31 @@ class DispatchSettings(Struct, frozen=True, kw_only=True):
     overload_seconds: float = 600.0
 
 
+class Images(StrEnum):
+    """What becomes of pictures that a request names by an http(s) URL: they are fetched here, or the URL goes to the
+    engine as it is, or the request is refused."""
+
+    FETCH = "fetch"
+    PASS = "pass"  # noqa: S105 - a word, no secret
+    REFUSE = "refuse"
+
+
+class ImageSettings(Struct, frozen=True, kw_only=True):
+    """Which pictures are taken, and from where.
+
+    `allow_private` are hosts, addresses and networks beside the public internet that pictures may come from; where
+    there are `only_hosts`, they come from no others. One picture may have `most_bytes` and `most_pixels`, and take
+    `timeout_seconds`. Up to `cache_bytes` are kept, so that what many requests name is not fetched for each.
+    """
+
+    allow_private: tuple[str, ...] = ()
+    only_hosts: tuple[str, ...] = ()
+    most_bytes: int = 20_000_000
+    most_pixels: int = 64_000_000
+    timeout_seconds: float = 20.0
+    cache_bytes: int = 64 << 20
+
+
 MAX_LINE_BYTES = 256 << 20
 """A longer line is refused without being read whole; large images fit as base64."""
 
@@ -78,6 +103,7 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     `served_names` are the names that lines may use for it (the first goes out in answers). `upstreams` are base URLs
     of OpenAI-compatible servers; `api_key_env` names the environment variable with their key, never the key (None: the
     usual one, empty: no key). `mmproj` is the vision tower of a GGUF model, None: the only `mmproj*.gguf` beside it.
+    `images` is what becomes of pictures behind URLs.
     `engine` is the name of a module in `engines/`, of a managed program, or `auto`. `slots`, `context_tokens` (of one
     request) and `threads` are None where the engine decides. `chat_template` is a path or the template itself,
     `template_arguments` a JSON object for it. `seed` is the engine's own where a request has none.
@@ -102,6 +128,7 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     upstreams: tuple[str, ...] = ()
     api_key_env: str | None = None
     mmproj: str | None = None
+    images: Images = Images.FETCH
     slots: int | None = None
     context_tokens: int | None = None
     threads: int | None = None
@@ -118,3 +145,4 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     fresh: bool = False
     max_line_bytes: int = MAX_LINE_BYTES
     dispatch: DispatchSettings = DispatchSettings()
+    image_settings: ImageSettings = ImageSettings()

@@ -14,14 +14,15 @@ from starlette.applications import Starlette
 
 from batchyard.blobs import local
 from batchyard.clock import Clock, SystemClock
-from batchyard.config import DispatchSettings
+from batchyard.config import DispatchSettings, ImageSettings
 from batchyard.disks.local import LocalDisk
 from batchyard.domain.access import HOME, NO_LIMITS, Caller, ModelLimits, Quota, Role
 from batchyard.domain.price import Price
-from batchyard.engine import Abilities
+from batchyard.engine import Abilities, Engine
 from batchyard.engines import echo
 from batchyard.offload import Lanes
 from batchyard.pipeline.calendar import CalendarSettings
+from batchyard.pipeline.inline import Inlining, Manner
 from batchyard.pipeline.parking import Parking
 from batchyard.pipeline.share import Sharing
 from batchyard.server.app import build_app
@@ -52,7 +53,10 @@ async def inline(step: Callable[[], T]) -> T:
 
 @dataclass(kw_only=True)
 class Options:
-    """What a test's server is made of. It lets batches walk only where a test says how (`walks`)."""
+    """What a test's server is made of. It lets batches walk only where a test says how (`walks`).
+
+    An `engine` of a test's own is started and closed by the server; without, one answers that says what `script` does.
+    """
 
     script: echo.Script | None = None
     telling: echo.Telling | None = None
@@ -75,6 +79,9 @@ class Options:
     behind_proxy: bool = False
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     grace_seconds: int = 5
+    engine: Engine | None = None
+    manner: Manner = field(default_factory=Manner)
+    images: ImageSettings = field(default_factory=ImageSettings)
 
 
 @dataclass
@@ -170,7 +177,9 @@ async def live(**options: Any) -> AsyncGenerator[Live]:
         stack.push_async_callback(store.close)
         made, lanes = Options(**options), Lanes(2)
         stack.callback(lanes.close)
-        rooms = await _rooms(made, store, folder, lanes)
+        engine = made.engine or echo.open(echo.Config(script=made.script, telling=made.telling))
+        stack.push_async_callback(engine.close)
+        rooms = await _rooms(made, engine, store, folder, lanes)
         stack.push_async_callback(rooms.close)
         house = rooms.house
         first = await house.access.first_admin_key()
@@ -188,7 +197,7 @@ async def live(**options: Any) -> AsyncGenerator[Live]:
         yield server
 
 
-async def _rooms(options: Options, store: sqlite.SqliteStore, folder: str, lanes: Lanes) -> Rooms:
+async def _rooms(options: Options, engine: Engine, store: sqlite.SqliteStore, folder: str, lanes: Lanes) -> Rooms:
     blobs = await local.open(local.Config(folder=f"{folder}/blobs"), LocalDisk(), inline)
     ground = Ground(
         store=store, blobs=blobs, disk=LocalDisk(), blob_steps=inline, lanes=lanes, clock=options.clock,
@@ -197,14 +206,22 @@ async def _rooms(options: Options, store: sqlite.SqliteStore, folder: str, lanes
     rooms = build_rooms(ground, _settings(options))
     rooms.house.tolls.seconds = options.rate_seconds
     await rooms.tidy()
-    engine = echo.open(echo.Config(script=options.script, telling=options.telling))
-    abilities = Abilities(endpoints=ENDPOINTS, models=frozenset(options.names), slots=options.slots)
+    abilities = await _abilities(options)
     for name in options.names:
-        sharing = Sharing(engine, abilities, options.clock)
+        sharing = Sharing(
+            Inlining(engine, rooms.pictures, options.manner, abilities), abilities, options.clock,
+            people=Inlining(engine, rooms.pictures, options.manner, abilities),
+        )  # fmt: skip
         rooms.engines.add(name, sharing)
         model = Model(name, sharing.front(), abilities, 1_790_000_000, price=options.price, limits=options.model_limits)
         rooms.house.models.add(model)
     return rooms
+
+
+async def _abilities(options: Options) -> Abilities:
+    if options.engine is not None:
+        return await options.engine.start()
+    return Abilities(endpoints=ENDPOINTS, models=frozenset(options.names), slots=options.slots)
 
 
 def _settings(options: Options) -> HouseSettings:
@@ -223,4 +240,5 @@ def _settings(options: Options) -> HouseSettings:
         keys=options.keys,
         behind_proxy=options.behind_proxy,
         webhooks=options.webhooks,
+        images=options.images,
     )

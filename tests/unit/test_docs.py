@@ -12,12 +12,14 @@ import pytest
 
 from batchyard.cli import compat_flags, exits
 from batchyard.cli.summary import Summary
+from batchyard.config import ImageSettings
 from batchyard.dialects.lines._rules import MOST_LEVELS
 from batchyard.domain import errors
 from batchyard.domain.access import Quota
 from batchyard.domain.errors import BatchyardError
 from batchyard.domain.result import Fault, Outcome
 from batchyard.engines.managed.programs import RECIPES
+from batchyard.pipeline.inline import REQUEST_BYTES
 from batchyard.pipeline.manifest import Manifest
 from batchyard.pipeline.plan import HEADER, RECORD
 from batchyard.server import multipart, parcel
@@ -196,7 +198,8 @@ def test_every_line_error_code_is_documented() -> None:
 
 
 def test_every_failure_code_and_fault_is_documented() -> None:
-    codes = codes_of("Failure")
+    codes = codes_of("Failure", "Flaw", "refuse")
+    assert {"image_too_large", "file_not_found"} <= codes, "the search finds them"
     assert {"request_timeout", "connection_lost", "engine_crashed"} <= codes, "the search finds them"
     assert undocumented(codes | {fault.name.lower() for fault in Fault}, page("failures.md")) == set()
 
@@ -272,7 +275,7 @@ def test_the_layers_are_those_that_are_checked() -> None:
 
 
 def test_the_bounds_on_the_security_page_are_those_of_the_code() -> None:
-    limits, quota, uploads = Limits(), Quota(), UploadRules()
+    limits, quota, uploads, images = Limits(), Quota(), UploadRules(), ImageSettings()
     mib, kib = 1 << 20, 1 << 10
     bounds = [
         f"{quota.file_bytes // 10**9} GB (`file_bytes`); {uploads.part_bytes // mib} MiB; {uploads.max_parts:,} |",
@@ -283,6 +286,8 @@ def test_the_bounds_on_the_security_page_are_those_of_the_code() -> None:
         f"| {WebhookRules().endpoints} per project; {outside.TIMEOUT_SECONDS:g} s; ",
         f"| {hooks.MOST_URIS}; {hooks.MOST_METADATA_BYTES} bytes |",
         f"| {events.STALLED_SECONDS:g} s |",
+        f"| {images.most_bytes // 10**6} MB, {images.most_pixels:,} pixels, {images.timeout_seconds:g} s: `[images]`; "
+        f"{REQUEST_BYTES // 10**6} MB |",
         f"| {ServeOptions(data_folder='').request_timeout_seconds:g} s (`--request-timeout`) |",
     ]
     text = (ROOT / "docs/explanation/security.md").read_text(encoding="utf-8")

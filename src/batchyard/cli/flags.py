@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from batchyard.cli import compat_flags
-from batchyard.config import Compat, OnInvalidLine, Order
+from batchyard.config import Compat, Images, OnInvalidLine, Order
 
 FILES = "Files"
 MODEL = "Model and engine"
@@ -178,6 +178,36 @@ Mmproj = Annotated[
         help="Vision tower of a GGUF model. Default: the only mmproj file beside it.",
         rich_help_panel=MODEL,
         metavar="FILE",
+    ),
+]
+ImagesAre = Annotated[
+    Images,
+    typer.Option(
+        "--images",
+        metavar="HOW",
+        help="fetch, pass or refuse: pictures behind URLs are fetched here, left to the engine, or refused.",
+        rich_help_panel=MODEL,
+        envvar="BATCHYARD_IMAGES",
+    ),
+]
+ImageAllowPrivate = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--image-allow-private",
+        help="Host, address or network beside the public internet that pictures may come from. May be given again.",
+        rich_help_panel=MODEL,
+        metavar="PLACE",
+        envvar="BATCHYARD_IMAGE_ALLOW_PRIVATE",
+    ),
+]
+AllowedMediaDomains = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allowed-media-domains",
+        help="The only hosts that pictures are fetched from. Default: all on the public internet.",
+        rich_help_panel=MODEL,
+        metavar="HOST...",
+        envvar="BATCHYARD_ALLOWED_MEDIA_DOMAINS",
     ),
 ]
 ChatTemplate = Annotated[

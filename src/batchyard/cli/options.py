@@ -9,7 +9,7 @@ from typer.core import TyperCommand
 
 from batchyard.cli.compat_flags import MissingValue, Own, Sorted, for_program, sort_out
 from batchyard.cli.flags import JSON_FLAGS
-from batchyard.config import DispatchSettings, EngineFlag, RunOptions
+from batchyard.config import DispatchSettings, EngineFlag, ImageSettings, RunOptions
 
 SORTED = "batchyard.sorted"
 SPELLING: Mapping[str, str] = {
@@ -73,7 +73,7 @@ def foreign_flags(ctx: typer.Context) -> tuple[EngineFlag, ...]:
 def run_options(params: Mapping[str, Any], foreign: tuple[EngineFlag, ...]) -> RunOptions:
     """Everything the run needs to know, from the parser's parameters."""
     same = ("model", "engine", "mmproj", "compat", "slots", "threads", "chat_template", "template_arguments", "seed")
-    taken = {name: params[name] for name in (*same, "on_invalid_line", "order", "dedupe", "fresh")}
+    taken = {name: params[name] for name in (*same, "images", "on_invalid_line", "order", "dedupe", "fresh")}
     return RunOptions(
         **taken,
         input=params["input_file"],
@@ -93,13 +93,20 @@ def run_options(params: Mapping[str, Any], foreign: tuple[EngineFlag, ...]) -> R
             retries=params["retries"],
             request_timeout_seconds=params["request_timeout"],
         ),
+        image_settings=ImageSettings(
+            allow_private=tuple(params["image_allow_private"] or ()),
+            only_hosts=tuple(params["allowed_media_domains"] or ()),
+        ),
     )
 
 
 def _for_program(params: Mapping[str, Any]) -> tuple[EngineFlag, ...]:
     """Our own flags that an engine's program understands too, as vLLM spells them."""
     given = {name: params[key] for key, name in SPELLING.items() if params[key] is not None}
-    return tuple(EngineFlag(name, (str(value),)) for name, value in given.items())
+    flags = [EngineFlag(name, (str(value),)) for name, value in given.items()]
+    if params["allowed_media_domains"]:
+        flags.append(EngineFlag("--allowed-media-domains", tuple(params["allowed_media_domains"])))
+    return tuple(flags)
 
 
 def given_flags(params: Mapping[str, Any]) -> tuple[str, ...]:

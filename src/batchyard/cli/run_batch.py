@@ -6,7 +6,7 @@ import typer
 
 from batchyard.cli import flags
 from batchyard.cli.options import foreign_flags, given_flags, own_flags, run_options
-from batchyard.config import Compat, OnInvalidLine, Order
+from batchyard.config import Compat, Images, OnInvalidLine, Order
 
 
 def run_batch(
@@ -20,6 +20,9 @@ def run_batch(
     api_key_env: flags.ApiKeyEnv = None,
     engine: flags.Engine = "auto",
     mmproj: flags.Mmproj = None,
+    images: flags.ImagesAre = Images.FETCH,
+    image_allow_private: flags.ImageAllowPrivate = None,
+    allowed_media_domains: flags.AllowedMediaDomains = None,
     slots: flags.Slots = None,
     max_model_len: flags.MaxModelLen = None,
     threads: flags.Threads = None,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from batchyard.cli import flags
+from batchyard.config import Images
 from batchyard.telemetry.logs import LogFormat
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ OF_SERVER = {
     "webhook_allow_private": "webhook_allow_private",
 }
 """Flags about the server, and what they are called in its options."""
+OF_IMAGES = {"image_allow_private": "allow_private", "allowed_media_domains": "only_hosts"}
+"""Those about the pictures that it fetches."""
 Form = Annotated[
     LogFormat,
     typer.Option(
@@ -112,6 +115,7 @@ def serve(
     api_key_env: flags.ApiKeyEnv = None,
     engine: flags.Engine = "auto",
     mmproj: flags.Mmproj = None,
+    images: flags.ImagesAre = Images.FETCH,
     slots: flags.Slots = None,
     max_model_len: flags.MaxModelLen = None,
     threads: flags.Threads = None,
@@ -119,6 +123,8 @@ def serve(
     request_timeout: flags.RequestTimeout = 600.0,
     grace: Grace = 30,
     webhook_allow_private: WebhookAllowPrivate = None,
+    image_allow_private: flags.ImageAllowPrivate = None,
+    allowed_media_domains: flags.AllowedMediaDomains = None,
     log_level: flags.Logging = flags.LogLevel.WARNING,
     log_format: Form = LogFormat.TEXT,
 ) -> None:
@@ -181,6 +187,8 @@ def _options(ctx: typer.Context, configured: "ServeOptions") -> "ServeOptions":
         server[name] = server[name].value
     if "webhook_allow_private" in server:
         server["webhook_allow_private"] = tuple(server["webhook_allow_private"])
+    pictures = {field: tuple(ctx.params[name]) for name, field in OF_IMAGES.items() if name in given}
+    server["images"] = structs.replace(configured.images, **pictures)
     patient = ctx.params["config"] is not None
     return structs.replace(
         configured, **server, models=(*models, model) if model is not None else models, patient=patient
@@ -213,6 +221,7 @@ def _model(params: dict[str, Any]) -> "ModelOptions | None":
         upstream_model=params["model"] if upstreams else None,
         api_key_env=params["api_key_env"] or (DEFAULT_KEY if DEFAULT_KEY in os.environ else ""),
         mmproj=params["mmproj"],
+        images=params["images"],
         slots=params["slots"],
         context_tokens=params["max_model_len"],
         threads=params["threads"],

@@ -2,6 +2,8 @@
 
 from msgspec import Struct
 
+from batchyard.domain.access import ProjectId
+
 
 class Request(Struct, frozen=True, gc=False):
     """One line, ready to be answered.
@@ -10,6 +12,7 @@ class Request(Struct, frozen=True, gc=False):
     object of that endpoint in the OpenAI form, as UTF-8 bytes, always with its `model`, otherwise as the user wrote it.
     A group of requests that is asked in one call has the line and the custom_id of its first; `lines` is how many they
     are.
+    `project` is whose files it may name, None: nobody's.
     """
 
     line: int
@@ -18,3 +21,4 @@ class Request(Struct, frozen=True, gc=False):
     model: str
     body: bytes
     lines: int = 1
+    project: ProjectId | None = None

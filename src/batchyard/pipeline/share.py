@@ -64,7 +64,8 @@ class Caps(Struct, frozen=True, kw_only=True):
 
 class Sharing:
     """A started engine. `model` is what it calls its model, None: what callers call it; `name` what answers call it,
-    None: as the engine does. `grouping` is what of batches' requests can be asked together."""
+    None: as the engine does. `grouping` is what of batches' requests can be asked together. `people` is the engine as
+    people's requests go through it, None: no other."""
 
     def __init__(
         self,
@@ -76,8 +77,10 @@ class Sharing:
         name: str | None = None,
         caps: Caps | None = None,
         grouping: Grouping | None = None,
+        people: Engine | None = None,
     ) -> None:
         self.engine = engine
+        self.people = people or engine
         self.abilities = abilities
         self._clock = clock
         self._model = model
@@ -262,7 +265,7 @@ class Front:
         await self._sharing.ask()
         try:
             with traces.request(request.model, request.endpoint, sampled=False):
-                return self._sharing.renamed(await self._sharing.engine.infer(request))
+                return self._sharing.renamed(await self._sharing.people.infer(request))
         finally:
             self._sharing.answered()
 
@@ -270,7 +273,7 @@ class Front:
         """As the contract says: one request of a person's until its last piece is said."""
         await self._sharing.ask()
         try:
-            return self._sharing.renamed(await stream(self._sharing.engine, request, self._sharing.renaming(say)))
+            return self._sharing.renamed(await stream(self._sharing.people, request, self._sharing.renaming(say)))
         finally:
             self._sharing.answered()
 
@@ -308,7 +311,8 @@ class Share:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 with traces.request(request.model, request.endpoint, sampled=True):
-                    return self._sharing.renamed(await self._sharing.engine.infer(self._sharing.named(request)))
+                    asked = msgspec.structs.replace(self._sharing.named(request), project=self.batch.project)
+                    return self._sharing.renamed(await self._sharing.engine.infer(asked))
         except TimeoutError:
             return Failure(REQUEST_TIMEOUT, f"No answer within {self._timeout_seconds:g} seconds.", Fault.LOST)
         finally:

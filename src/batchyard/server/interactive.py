@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from starlette.types import Receive
 
+from batchyard.domain.access import ProjectId
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Failure, Fault, Reply
 from batchyard.engine import Say, stream
@@ -24,19 +25,29 @@ class Interactive:
         self._timeout_seconds = timeout_seconds
         self._numbers = itertools.count()
 
-    async def ask(self, model: Model, endpoint: str, body: bytes, *, call_id: str, receive: Receive) -> Reply:
+    async def ask(
+        self, model: Model, endpoint: str, body: bytes, *, project: ProjectId, call_id: str, receive: Receive
+    ) -> Reply:
         """Ask a model's engine once. Gives the request up and raises Gone as soon as the caller hangs up."""
-        request = Request(next(self._numbers), call_id, endpoint, model.asked_as, body)
+        request = Request(next(self._numbers), call_id, endpoint, model.asked_as, body, project=project)
         with self._counted():
             reply = await unless_gone(lambda: self._in_time(model, model.engine.infer(request)), receive)
         self._record(model, endpoint, reply)
         return reply
 
     async def stream(
-        self, model: Model, endpoint: str, body: bytes, say: Say, *, call_id: str, receive: Receive
+        self,
+        model: Model,
+        endpoint: str,
+        body: bytes,
+        say: Say,
+        *,
+        project: ProjectId,
+        call_id: str,
+        receive: Receive,
     ) -> Reply:
         """Ask for an answer in pieces; for the rest as `ask`. Where `say` heard nothing, the reply is whole."""
-        request = Request(next(self._numbers), call_id, endpoint, model.asked_as, body)
+        request = Request(next(self._numbers), call_id, endpoint, model.asked_as, body, project=project)
         with self._counted():
             reply = await unless_gone(lambda: self._in_time(model, _told(model, request, say)), receive)
         self._record(model, endpoint, reply)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
-from batchyard.config import EngineFlag
+from batchyard.config import EngineFlag, Images, ImageSettings
 from batchyard.domain.access import NO_LIMITS, ModelLimits, Quota
 from batchyard.domain.errors import Invalid
 from batchyard.domain.file import DEFAULT_EXPIRY_SECONDS, GEMINI_EXPIRY_SECONDS
@@ -32,6 +32,7 @@ class ModelOptions(Struct, frozen=True, kw_only=True):
     upstream_model: str | None = None
     api_key_env: str | None = ""
     mmproj: str | None = None
+    images: Images = Images.FETCH
     slots: int | None = None
     batch_slots: int | None = None
     embeddings_per_call: int = 64
@@ -100,6 +101,7 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
     upload_seconds: int = LIFETIME_SECONDS
     batches: BatchOptions = BatchOptions()
     webhook_allow_private: tuple[str, ...] = ()
+    images: ImageSettings = ImageSettings()
 
 
 def check(options: ServeOptions) -> None:

@@ -1,8 +1,10 @@
 """Requests to URLs that callers of ours chose: they may reach the world outside, never what only we can reach.
 
 A name is resolved once and each of its addresses judged; the connection then goes to one of those addresses, so that a
-name that says something else a moment later changes nothing. Redirects are not followed. Sources: the registries of
+name that says something else a moment later changes nothing. A POST follows no redirect. Sources: the registries of
 special-purpose addresses (RFC 6890), as Python's `ipaddress` has them; RFC 6052 for IPv4 within IPv6.
+
+What is fetched may redirect: then the next URL is judged as the first one was.
 """
 
 import asyncio
@@ -12,9 +14,18 @@ import ssl
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
-from batchyard.transport.http1 import Address, Client, ConnectFailed, Limits, request_head, tls_context
+from batchyard.transport.http1 import (
+    Address,
+    BadAnswer,
+    Client,
+    ConnectFailed,
+    Limits,
+    Received,
+    request_head,
+    tls_context,
+)
 
 IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -25,7 +36,9 @@ TIMEOUT_SECONDS = 10.0
 MOST_ADDRESSES = 3
 """How many of a host's addresses are tried."""
 MOST_LOOKUPS = 64
+REDIRECTS = 3
 _LIMITS = Limits(answer_bytes=1 << 20)
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 _ALSO_INSIDE = tuple(
     ipaddress.ip_network(text)
@@ -38,19 +51,28 @@ class NotOutside(Exception):
     """We do not go to this URL; the message says why."""
 
 
+class Unresolved(NotOutside):
+    """Nobody knows, at this moment, where the URL's host is."""
+
+
 class Outside:
-    """See the module. `allowed` are hosts, addresses and networks to which requests may go wherever they are."""
+    """See the module. `allowed` are hosts, addresses and networks to which requests may go wherever they are.
+
+    Where there are `only` hosts, requests go to no others.
+    """
 
     def __init__(
         self,
         allowed: Sequence[str] = (),
         *,
+        only: Sequence[str] = (),
         resolve: Resolve | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """Raises ValueError for an entry of `allowed` that is neither."""
         self._networks, self._hosts = _sorted(allowed)
+        self._only = frozenset(host.lower().rstrip(".") for host in only)
         self._resolve = resolve or _Lookups().resolve
         self._timeout_seconds = timeout_seconds
         self._tls = tls
@@ -62,36 +84,58 @@ class Outside:
             async with asyncio.timeout(self._timeout_seconds):
                 await self._addresses(address)
         except TimeoutError:
-            raise NotOutside(f"The host {address.host} cannot be resolved.") from None
+            raise Unresolved(f"The host {address.host} cannot be resolved.") from None
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
         """Send a request and return its answer's status. Raises NotOutside, HttpError, and TimeoutError."""
         address = _parse(url)
-        target = address.target("/" if urlsplit(url).path.endswith("/") else "")
-        head = request_head("POST", target, address.authority, headers)
+        head = request_head("POST", _target(url, address), address.authority, headers)
         async with asyncio.timeout(self._timeout_seconds):
-            found = await self._addresses(address)
-            for place, each in enumerate(found, 1):
-                try:
-                    return await self._post_to(each, address, self._timeout_seconds / len(found), head, body)
-                except ConnectFailed:
-                    if place == len(found):
-                        raise
+            return (await self._exchange(address, head, body, _LIMITS)).status
+
+    async def get(self, url: str, headers: Mapping[str, str], *, most_bytes: int) -> Received:
+        """Fetch what a URL leads to, after a few redirects. Raises NotOutside, HttpError, and TimeoutError.
+
+        An answer of more than `most_bytes` raises TooLarge as soon as that is known.
+        """
+        limits = Limits(answer_bytes=most_bytes)
+        async with asyncio.timeout(self._timeout_seconds):
+            for _ in range(REDIRECTS + 1):
+                address = _parse(url)
+                head = request_head("GET", _target(url, address), address.authority, headers)
+                received = await self._exchange(address, head, None, limits)
+                if received.status not in _REDIRECTS or not received.header(b"location"):
+                    return received
+                url = _joined(url, received.header(b"location"))
+        raise BadAnswer(f"There are more than {REDIRECTS} redirects.")
+
+    async def _exchange(self, address: Address, head: bytes, body: bytes | None, limits: Limits) -> Received:
+        """One request and its whole answer, at the first of the host's addresses that takes a connection."""
+        found = await self._addresses(address)
+        for place, each in enumerate(found, 1):
+            try:
+                return await self._exchange_at(each, address, self._timeout_seconds / len(found), head, body, limits)
+            except ConnectFailed:
+                if place == len(found):
+                    raise
         raise AssertionError("a host without addresses is refused")
 
-    async def _post_to(self, peer: str, address: Address, connect_seconds: float, head: bytes, body: bytes) -> int:
+    async def _exchange_at(
+        self, peer: str, address: Address, connect_seconds: float, head: bytes, body: bytes | None, limits: Limits
+    ) -> Received:
         if address.tls and self._tls is None:
             self._tls = tls_context()
-        client = Client(
-            address, tls=self._tls, limits=_LIMITS, connect_timeout_seconds=connect_seconds, connect_to=peer
-        )
+        client = Client(address, tls=self._tls, limits=limits, connect_timeout_seconds=connect_seconds, connect_to=peer)
         try:
-            return (await client.exchange(head, body)).status
+            return await client.exchange(head, body)
         finally:
             await client.close()
 
     async def _addresses(self, address: Address) -> Sequence[str]:
         """Where a host is; every address must be allowed, lest one be slipped in between others."""
+        host = address.host.lower().rstrip(".")
+        if self._only and host not in self._only:
+            raise NotOutside(f"The host {address.host} is not among those that requests may go to.")
         try:
             found = [str(ipaddress.ip_address(address.host))]
         except ValueError:
@@ -100,8 +144,8 @@ class Outside:
             except (OSError, UnicodeError):
                 found = ()
         if not found:
-            raise NotOutside(f"The host {address.host} cannot be resolved.")
-        if address.host.lower().rstrip(".") not in self._hosts and not all(map(self._may, found)):
+            raise Unresolved(f"The host {address.host} cannot be resolved.")
+        if host not in self._hosts and not all(map(self._may, found)):
             raise NotOutside(f"The host {address.host} is not on the public internet.")
         return found[:MOST_ADDRESSES]
 
@@ -133,6 +177,20 @@ def _parse(url: str) -> Address:
         return Address.parse(url)
     except ValueError as error:
         raise NotOutside(f"We cannot send there: {error}.") from None
+
+
+def _target(url: str, address: Address) -> str:
+    return address.target("/" if urlsplit(url).path.endswith("/") else "")
+
+
+def _joined(url: str, location: str) -> str:
+    """Where a redirect leads; its text may hold a secret, so nothing of it is told."""
+    try:
+        joined = urljoin(url, location)
+        Address.parse(joined)
+    except ValueError:
+        raise NotOutside("It redirects to what is no http(s) URL, or to one with a password.") from None
+    return joined
 
 
 def _sorted(allowed: Sequence[str]) -> tuple[tuple[Network, ...], frozenset[str]]:

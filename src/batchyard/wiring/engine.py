@@ -12,18 +12,24 @@ from batchyard.domain.errors import Invalid
 from batchyard.endpoints.responses import AS_CHAT
 from batchyard.engine import Engine
 from batchyard.engines import echo, embedded, http, llamacpp, managed, openvino
+from batchyard.pipeline.inline import Manner
 from batchyard.pipeline.translate import Translating
 from batchyard.transport.life import Patience
 from batchyard.wiring.models import Names, engine_name, model_path, names_of, vision_path
 
 DEFAULT_KEY_NAME = "OPENAI_API_KEY"
+IN_THE_PACKAGE = frozenset({"llamacpp", "openvino", "embedded"})
 
 
 class Chosen(Struct, frozen=True, kw_only=True):
-    """An engine, what lines may call its model, and the settings that its answers depend on."""
+    """An engine, what lines may call its model, and the settings that its answers depend on.
+
+    `manner` is how requests that name pictures or files are made ready for it.
+    """
 
     engine: Engine
     names: Names
+    manner: Manner
     settings: dict[str, str]
 
 
@@ -34,6 +40,7 @@ def engine_of(options: RunOptions, log_folder: str) -> Chosen:
     return Chosen(
         engine=Translating(_open(name, options, names, log_folder), AS_CHAT),
         names=names,
+        manner=Manner(remote=options.images, strict=name in IN_THE_PACKAGE),
         settings={
             "model": _model_setting(options),
             "engine": options.engine,

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from batchyard.blobs.local import LocalBlobs
 from batchyard.clock import Clock
-from batchyard.config import DispatchSettings
+from batchyard.config import DispatchSettings, ImageSettings
 from batchyard.dialects.openai.objects import event_object
 from batchyard.disk import Disk
 from batchyard.domain.access import ProjectId, Quota
@@ -24,6 +24,7 @@ from batchyard.pipeline.heavy import InThreads
 from batchyard.pipeline.notice import NoticedStore, log_move
 from batchyard.pipeline.notify import Notify
 from batchyard.pipeline.parking import Parking
+from batchyard.pipeline.pictures import Pictures
 from batchyard.pipeline.underway import Underway
 from batchyard.server.house import House, Limits
 from batchyard.server.interactive import Interactive
@@ -57,6 +58,7 @@ from batchyard.wiring.batches import (
 from batchyard.wiring.heavy.steps import HEAVY_BYTES, InProcesses
 from batchyard.wiring.lines import checked
 from batchyard.wiring.measures import Measures
+from batchyard.wiring.pictures import pictures_of, shelf_of
 from batchyard.wiring.secret import HOOK_FILE, signing_secret
 from batchyard.wiring.webhooks import Courier, WebhookSettings
 
@@ -103,6 +105,7 @@ class HouseSettings(Struct, frozen=True, kw_only=True):
     behind_proxy: bool = False
     heavy_bytes: int = HEAVY_BYTES
     webhooks: WebhookSettings = WebhookSettings()
+    images: ImageSettings = ImageSettings()
 
 
 class Rooms(Struct, frozen=True, kw_only=True):
@@ -114,6 +117,7 @@ class Rooms(Struct, frozen=True, kw_only=True):
     engines: Engines
     calendar: Calendar
     parking: Parking
+    pictures: Pictures
     tidy: Callable[[], Awaitable[None]]
     close: Callable[[], Awaitable[None]]
     duties: tuple[Callable[[], Awaitable[None]], ...] = ()
@@ -232,6 +236,7 @@ def build_rooms(ground: Ground, settings: HouseSettings, *, ready: str | None = 
         engines=engines,
         calendar=calendar,
         parking=parking,
+        pictures=pictures_of(settings.images, shelf_of(store, ground.blobs, clock)),
         tidy=make_ready,
         close=heavy.close,
         duties=(

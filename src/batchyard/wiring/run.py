@@ -13,6 +13,7 @@ from batchyard.journals.disk import open_journal
 from batchyard.offload import Offload, ThreadOffload
 from batchyard.pipeline.deliver import deliver
 from batchyard.pipeline.fetch import Progress
+from batchyard.pipeline.inline import Inlining
 from batchyard.pipeline.manifest import InputFacts
 from batchyard.pipeline.stop import Stop
 from batchyard.pipeline.tally import Tally
@@ -20,6 +21,7 @@ from batchyard.pipeline.walk import Ending, Parts, Run, walk
 from batchyard.wiring import places
 from batchyard.wiring.dialect import dialect_of
 from batchyard.wiring.engine import engine_of
+from batchyard.wiring.pictures import pictures_of
 from batchyard.wiring.places import Places
 
 
@@ -85,7 +87,7 @@ async def _walk(
         clock=SystemClock(),
         dialect=dialect_of(options, chosen.names),
         journal=lambda folder, lines: open_journal(disk, offload, folder, lines),
-        engine=chosen.engine,
+        engine=Inlining(chosen.engine, pictures_of(options.image_settings), chosen.manner),
         random=Random(),
         new_run_id=lambda: secrets.token_hex(16),
         grouping=GROUPED,

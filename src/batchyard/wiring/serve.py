@@ -130,6 +130,7 @@ def _house_settings(options: ServeOptions, quotas: Quotas) -> HouseSettings:
         keys=options.keys,
         behind_proxy=options.behind_proxy,
         webhooks=WebhookSettings(allow_private=options.webhook_allow_private),
+        images=options.images,
     )
 
 

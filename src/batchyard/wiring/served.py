@@ -13,6 +13,7 @@ from batchyard.config import EngineFlag, RunOptions
 from batchyard.domain.errors import BatchyardError, Invalid
 from batchyard.endpoints.embeddings import GROUPED
 from batchyard.engine import Abilities
+from batchyard.pipeline.inline import Inlining
 from batchyard.pipeline.share import Caps, Sharing
 from batchyard.server.models import FAILING, STARTING, Model, Waiting
 from batchyard.server.options import ModelOptions, ServeOptions
@@ -99,7 +100,7 @@ class Served:
         """Let callers and batches share a started engine."""
         rooms, name, remote = self._rooms, name_of(model), bool(model.upstreams)
         sharing = Sharing(
-            chosen.engine,
+            Inlining(chosen.engine, rooms.pictures, chosen.manner, abilities),
             abilities,
             rooms.house.clock,
             model=_engine_name(model) or name,
@@ -111,6 +112,7 @@ class Served:
                 request_timeout_seconds=model.request_timeout_seconds,
             ),
             grouping=GROUPED,
+            people=Inlining(chosen.engine, rooms.pictures, chosen.manner, abilities),
         )
         entry = Model(
             name=name,
@@ -175,6 +177,7 @@ def _run_options(model: ModelOptions) -> RunOptions:
         api_key_env=model.api_key_env,
         engine=model.engine,
         mmproj=model.mmproj,
+        images=model.images,
         slots=model.slots,
         context_tokens=model.context_tokens,
         threads=model.threads,

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 import typer
+from msgspec import structs
 from typer.testing import CliRunner
 
 from batchyard.cli import serve as serving
 from batchyard.cli.main import app
+from batchyard.config import Images, ImageSettings
 from batchyard.server.options import ServeOptions
 from batchyard.wiring.settings import settings
 
@@ -117,3 +119,15 @@ def test_no_file_is_read_that_was_not_named(folder: Path, monkeypatch: pytest.Mo
     options = told(monkeypatch, "--model", "demo")
     assert options.port == 8000 and not options.patient
     assert [(model.name, model.model) for model in options.models] == [(None, "demo")]
+
+
+def test_flags_about_pictures_go_before_the_file_each_for_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "batchyard.toml").write_text(RIGHT + "[images]\nmost_pixels = 5\nallow_private = ['10.0.0.1']")
+    told_by_file = told(monkeypatch, "-c", "batchyard.toml").images
+    assert told_by_file == ImageSettings(most_pixels=5, allow_private=("10.0.0.1",))
+    by_flags = told(monkeypatch, "-c", "batchyard.toml", "--allowed-media-domains", "a.example")
+    assert by_flags.images == structs.replace(told_by_file, only_hosts=("a.example",))
+    variables = {"BATCHYARD_IMAGE_ALLOW_PRIVATE": "10.0.0.2 a.internal", "BATCHYARD_IMAGES": "refuse"}
+    by_variables = told(monkeypatch, "-c", "batchyard.toml", "--engine", "echo", **variables)
+    assert by_variables.images == structs.replace(told_by_file, allow_private=("10.0.0.2", "a.internal"))
+    assert by_variables.models[-1].images is Images.REFUSE

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import batchyard
 from batchyard.cli.main import app
-from batchyard.config import Compat, EngineFlag, OnInvalidLine, Order, RunOptions
+from batchyard.config import Compat, EngineFlag, Images, ImageSettings, OnInvalidLine, Order, RunOptions
 from batchyard.domain.errors import BadLines, Unavailable
 from batchyard.domain.line import LineError
 from batchyard.pipeline.stop import Stop, Stopped
@@ -127,6 +127,19 @@ def test_flags_of_other_names_mean_ours_and_programs_get_theirs(shell: Shell) ->
     options = shell.options("--model m --max-num-seqs 8 --max-concurrency 64 -tp 2 --max-waiting-time -1 --port 1")
     assert (options.slots, options.dispatch.max_inflight, options.engine_start_seconds) == (8, 64, -1)
     assert options.engine_flags == (EngineFlag("-tp", ("2",)), EngineFlag("--max-num-seqs", ("8",)))
+
+
+def test_where_pictures_may_come_from_is_said_by_flags_and_vllm_s_own_means_the_same(shell: Shell) -> None:
+    plain = shell.options("--model m")
+    assert (plain.images, plain.image_settings) == (Images.FETCH, ImageSettings())
+    options = shell.options(
+        "--model m --images pass --image-allow-private 10.0.0.0/8 --image-allow-private a.internal"
+        " --allowed-media-domains a.internal b.example"
+    )
+    places, hosts = ("10.0.0.0/8", "a.internal"), ("a.internal", "b.example")
+    assert options.images is Images.PASS
+    assert options.image_settings == ImageSettings(allow_private=places, only_hosts=hosts)
+    assert options.engine_flags == (EngineFlag("--allowed-media-domains", hosts),), "vLLM fetches for itself then"
 
 
 def test_what_is_ignored_is_named_in_one_line(shell: Shell) -> None:

@@ -1,6 +1,7 @@
 """What only the llamacpp engine does: vectors, rankings, images, tools, alternatives."""
 
 import base64
+import io
 import math
 import os
 import socket
@@ -10,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from PIL import Image
 
 from batchyard import demo
 from batchyard.domain.result import Reply
@@ -137,6 +139,25 @@ async def test_an_image_reaches_the_model(started: Started, eyes: Path) -> None:
             odds.add(round(content[0]["logprob"], 2) if content else 0.0)
         seen[name] = odds.pop()
     assert len(set(seen.values())) == 3
+
+
+async def test_a_picture_is_seen_alike_in_every_type(started: Started, eyes: Path) -> None:
+    """Of llama.cpp's own accord it reads no WebP."""
+    engine = await started("llamacpp", mmproj_path=str(eyes))
+    red = Image.new("RGB", (64, 64), (255, 0, 0))
+    seen: dict[str, float] = {}
+    for kind, options in {"PNG": {}, "GIF": {}, "WEBP": {"lossless": True}, "JPEG": {"quality": 100}}.items():
+        file = io.BytesIO()
+        red.save(file, kind, **options)
+        url = f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
+        asked = picture_of(255, 0, 0)
+        asked["messages"][0]["content"][1]["image_url"]["url"] = url
+        content = told(await engine.infer(a_request(CHAT, **asked)))["choices"][0]["logprobs"]["content"]
+        seen[kind] = content[0]["logprob"]
+    assert seen == pytest.approx(dict.fromkeys(seen, seen["PNG"]), abs=0.05)
+    broken = [{"type": "image_url", "image_url": {"url": "data:image/webp;base64,UklGRgAAAABXRUJQ"}}]
+    error = refused(await engine.infer(a_request(CHAT, messages=[{"role": "user", "content": broken}])))
+    assert error["code"] == "image_parse_error" and error["param"] == "messages[0].content[0].image_url"
 
 
 async def test_only_pictures_inside_the_request_are_looked_at(started: Started, eyes: Path) -> None:

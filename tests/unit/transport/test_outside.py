@@ -1,6 +1,7 @@
 """Where requests may go that callers chose: never to what only this server can reach, whatever name it has."""
 
 import asyncio
+import gzip
 import socket
 import ssl
 from collections.abc import Sequence
@@ -9,10 +10,10 @@ from pathlib import Path
 import pytest
 import trustme
 
-from batchyard.transport.http1 import ConnectFailed, tls_context
-from batchyard.transport.outside import NotOutside, Outside
-from tests.support.upstream import Upstream
-from tests.support.web_server import answers, redirects_to, serving
+from batchyard.transport.http1 import BadAnswer, ConnectFailed, Lost, TooLarge, tls_context
+from batchyard.transport.outside import REDIRECTS, NotOutside, Outside, Unresolved
+from tests.support.upstream import Upstream, drips, floods
+from tests.support.web_server import Exchange, answers, breaks_off, redirects_to, serving
 
 INSIDE = [
     "127.0.0.1", "127.8.8.8", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.100.100.200", "0.0.0.0",
@@ -161,3 +162,94 @@ async def test_a_resolver_that_is_silent_costs_the_timeout() -> None:
         await outside.post("http://hooks.example/", {}, b"")
     with pytest.raises(NotOutside, match="cannot be resolved"):
         await outside.check("http://hooks.example/")
+
+
+# Fetching
+
+
+def named(url: str, host: str) -> str:
+    """The same URL, at a host that only a test's resolver knows."""
+    return url.replace("127.0.0.1", host)
+
+
+async def test_what_a_url_leads_to_is_fetched_after_redirects() -> None:
+    with serving(redirects_to("/b?c=d", 302), redirects_to("e/f", 308), answers(200, b"bytes", etag="x")) as script:
+        received = await Outside(["127.0.0.1"]).get(f"{script.url}a", {"accept": "image/*"}, most_bytes=5)
+    assert (received.status, received.body, received.header(b"etag")) == (200, b"bytes", "x")
+    assert [(seen.method, seen.path) for seen in script.seen] == [("GET", "/a"), ("GET", "/b?c=d"), ("GET", "/e/f")]
+    assert {seen.headers["accept"] for seen in script.seen} == {"image/*"}
+
+
+async def test_a_redirect_to_what_is_inside_is_refused_before_anything_is_sent_there() -> None:
+    with serving(answers(200, b"secret")) as inside:
+        port = inside.url.rsplit(":", 1)[1]
+        for leads in (f"http://127.0.0.1:{port}", f"http://inside.invalid:{port}", f"http://[::ffff:7f00:1]:{port}"):
+            with serving(redirects_to(leads, 302)) as public:
+                names = Names(["127.0.0.1"])
+                outside = Outside(["public.invalid"], resolve=names)
+                with pytest.raises(NotOutside, match="is not on the public internet"):
+                    await outside.get(named(public.url, "public.invalid"), {}, most_bytes=100)
+    assert not inside.seen
+
+
+async def test_a_name_that_says_something_else_after_a_redirect_is_judged_again() -> None:
+    with serving(redirects_to("/again", 302)) as script:
+        names = Names(["127.0.0.1"], ["10.0.0.1"])
+        outside = Outside(["127.0.0.1"], resolve=names)
+        with pytest.raises(NotOutside):
+            await outside.get(named(script.url, "moves.invalid"), {}, most_bytes=100)
+    assert len(script.seen) == 1 and len(names.asked) == 2
+
+
+@pytest.mark.parametrize(
+    "location", ["ftp://a.example/", "http://user:key@a.example/", "http://[::1", "file:///etc/hosts"]
+)
+async def test_a_redirect_to_no_plain_url_is_refused_without_telling_it(location: str) -> None:
+    with serving(redirects_to(location, 302)) as script, pytest.raises(NotOutside) as refused:
+        await Outside(["127.0.0.1"]).get(script.url, {}, most_bytes=100)
+    assert location not in str(refused.value)
+
+
+async def test_redirects_have_an_end() -> None:
+    with serving(redirects_to("/again", 302)) as script, pytest.raises(BadAnswer, match="redirects"):
+        await Outside(["127.0.0.1"]).get(script.url, {}, most_bytes=100)
+    assert len(script.seen) == REDIRECTS + 1
+
+
+def gzipped(exchange: Exchange) -> None:
+    exchange.reply(200, gzip.compress(bytes(1_000_000)), {"content_encoding": "gzip"})
+
+
+async def test_an_answer_that_is_too_large_is_given_up_however_it_comes() -> None:
+    outside = Outside(["127.0.0.1", "localhost"])
+    with serving(answers(200, bytes(101))) as script, pytest.raises(TooLarge):
+        await outside.get(script.url, {}, most_bytes=100)
+    with serving(gzipped) as script, pytest.raises(TooLarge):
+        await outside.get(script.url, {}, most_bytes=10_000)
+    endless = b"HTTP/1.1 200 OK\r\ncontent-type: image/png\r\n\r\n"
+    async with Upstream(models=floods(endless, bytes(1000))) as upstream:
+        with pytest.raises(TooLarge):
+            await outside.get(upstream.url, {}, most_bytes=10_000)
+
+
+async def test_an_answer_that_comes_too_slowly_or_breaks_off_is_none() -> None:
+    async with Upstream(models=drips(b"HTTP/1.1 200 OK\r\n" * 100, 0.01)) as upstream:
+        with pytest.raises(TimeoutError):
+            await Outside(["localhost"], timeout_seconds=0.1).get(upstream.url, {}, most_bytes=100)
+    with serving(breaks_off(b"bytes", 2)) as script, pytest.raises(Lost):
+        await Outside(["127.0.0.1"]).get(script.url, {}, most_bytes=100)
+
+
+async def test_requests_go_only_to_the_hosts_that_are_named_where_some_are() -> None:
+    with serving(redirects_to("http://other.invalid/", 302), answers(200, b"x")) as script:
+        outside = Outside(["127.0.0.1"], only=["Named.invalid."], resolve=Names(["127.0.0.1"]))
+        with pytest.raises(NotOutside, match="not among"):
+            await outside.get(named(script.url, "named.invalid"), {}, most_bytes=100)
+        assert (await outside.get(named(script.url, "named.invalid"), {}, most_bytes=100)).body == b"x"
+        with pytest.raises(NotOutside, match="not among"):
+            await outside.get(script.url, {}, most_bytes=100)
+
+
+async def test_a_host_that_cannot_be_resolved_now_is_told_apart() -> None:
+    with pytest.raises(Unresolved):
+        await Outside(resolve=Names([])).get("http://nowhere.example/", {}, most_bytes=100)

@@ -196,11 +196,11 @@ async def test_an_unknown_setting_is_refused_with_the_name_that_was_meant(server
     assert "temprature" in told["message"] and "Did you mean 'temperature'?" in told["message"]
 
 
-async def test_a_file_in_a_part_is_refused_by_name(server: Live) -> None:
+async def test_a_file_that_the_project_has_not_is_forbidden_as_the_service_says(server: Live) -> None:
     file = {"fileData": {"fileUri": "files/abc", "mimeType": "image/png"}}
     told = await refused(server, {"contents": [{"parts": [file]}]})
-    assert (told["code"], told["status"]) == (501, "UNIMPLEMENTED")
-    assert "inlineData" in told["message"]
+    assert (told["code"], told["status"]) == (403, "PERMISSION_DENIED")
+    assert "'files/abc'" in told["message"]
 
 
 NO_REQUESTS: list[Any] = [[], "x", None, {"contents": 5}, {"contents": []}, {"contents": [{"parts": [{}]}]}]

@@ -30,7 +30,7 @@ class Vectors(Struct, frozen=True):
 
 def generation(body: bytes, model: str, depth: int) -> Asked:
     """A GenerateContentRequest that its path sends to a model. Raises Unfit."""
-    return _reading(lambda: _to(asked(read_json(body, depth), files=False), model))
+    return _reading(lambda: _to(asked(read_json(body, depth)), model))
 
 
 def embedding(body: bytes, model: str, depth: int) -> Vectors:
@@ -45,7 +45,7 @@ def embeddings(body: bytes, model: str, depth: int) -> Vectors:
 
 def counted(body: bytes, model: str, depth: int) -> Asked:
     """A CountTokensRequest: contents alone, or a whole request below `generateContentRequest`. Raises Unfit."""
-    return _reading(lambda: _to(asked(_counted(read_json(body, depth)), files=False), model))
+    return _reading(lambda: _to(asked(_counted(read_json(body, depth))), model))
 
 
 def read_json(body: bytes, depth: int) -> Json:

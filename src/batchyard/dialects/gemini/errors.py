@@ -116,7 +116,7 @@ def refused(reply: Reply) -> Refusal:
     if reply.status in _UPSTREAM:
         message = f"The model's upstream refused our credentials with status {reply.status}. Ask who runs this server."
         return Refusal(500, envelope(Rpc.INTERNAL, message), heals=False)
-    rpc = rpc_of_status(reply.status)
+    rpc = rpc_of(reply)
     return Refusal(HTTP[rpc], envelope(rpc, said_by(reply)), retry_after_seconds=reply.retry_after_seconds)
 
 
@@ -127,9 +127,16 @@ def broken_off(reply: Reply | None) -> bytes:
     return refused(reply).body
 
 
-def rpc_of_status(status: int) -> Rpc:
-    """What an engine's status is called here."""
-    return _ANSWERED.get(status, Rpc.INVALID_ARGUMENT if status < 500 else Rpc.INTERNAL)
+def rpc_of(answer: Answer) -> Rpc:
+    """What an error that answers a request is called here."""
+    if names_no_file(answer):
+        return Rpc.PERMISSION_DENIED
+    return _ANSWERED.get(answer.status, Rpc.INVALID_ARGUMENT if answer.status < 500 else Rpc.INTERNAL)
+
+
+def names_no_file(answer: Answer) -> bool:
+    """Whether a request named a file that its project has not: whose it is instead is never told."""
+    return answer.status == 404 and b'"file_not_found"' in answer.body
 
 
 def said_by(answer: Answer) -> str:

@@ -53,8 +53,8 @@ class Asked(Struct, frozen=True):
     manner: Manner
 
 
-def asked(request: object, *, files: bool = True) -> Asked:
-    """Read a request, in any spelling. Raises Unfit. `files` says whether its parts may name files."""
+def asked(request: object) -> Asked:
+    """Read a request, in any spelling. Raises Unfit."""
     given = normal(read.an_object(request, "request"))
     read.only(given, KNOWN, "")
     if given.get("cachedContent"):
@@ -70,8 +70,8 @@ def asked(request: object, *, files: bool = True) -> Asked:
     name = None if model is None else model_name(read.text(model, "model"))
     manner = _manner(config)
     if manner.pictures:
-        return Asked(IMAGES, _pictures(given, config, files), name, manner)
-    return Asked(CHAT, _chat(given, config, files), name, manner)
+        return Asked(IMAGES, _pictures(given, config), name, manner)
+    return Asked(CHAT, _chat(given, config), name, manner)
 
 
 def manner_of(request: object) -> Manner:
@@ -90,20 +90,20 @@ def model_name(resource: str) -> str:
     return resource.removeprefix("models/").removeprefix("tunedModels/")
 
 
-def _chat(given: Json, config: Json, files: bool) -> Json:
+def _chat(given: Json, config: Json) -> Json:
     chat = settings.sampling(config)
     system = system_text(given["systemInstruction"]) if given.get("systemInstruction") else ""
     told: list[Json] = [{"role": "system", "content": system}] if system else []
-    chat["messages"] = told + messages(given["contents"], settings.detail(config), files=files)
+    chat["messages"] = told + messages(given["contents"], settings.detail(config))
     chat |= settings.form(config)
     chat |= settings.tools(given.get("tools"), given.get("toolConfig"))
     return chat
 
 
-def _pictures(given: Json, config: Json, files: bool) -> Json:
+def _pictures(given: Json, config: Json) -> Json:
     """The making of pictures: all words of the request are the prompt."""
     sampled = settings.sampling(config)
-    said = messages(given["contents"], files=files)
+    said = messages(given["contents"])
     if any(not isinstance(message["content"], str) and message["content"] for message in said):
         words = [part for message in said for part in _list(message["content"])]
         if any(part["type"] != "text" for part in words):

@@ -1,7 +1,7 @@
 """Contents of a Gemini request, as messages of a chat.
 
-A file that a part names stays a reference here (`batchyard-file:NAME`, with the part's MIME type): who asks the engine
-puts the bytes in its place, because that takes reading.
+A file that a part names stays a reference here (`batchyard-file:NAME`, with the part's MIME type), a picture elsewhere
+its URL: who asks the engine puts the bytes in its place, because that takes reading.
 """
 
 import base64
@@ -14,7 +14,7 @@ import msgspec
 
 from batchyard.dialects.gemini import reading as read
 from batchyard.dialects.gemini.spelling import Json
-from batchyard.dialects.gemini.unfit import Rpc, Unfit
+from batchyard.dialects.gemini.unfit import Unfit
 from batchyard.domain.attachment import reference
 
 KNOWN = frozenset(
@@ -35,6 +35,7 @@ KNOWN = frozenset(
 )
 AUDIO = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mp3": "mp3", "audio/mpeg": "mp3"}
 _SERVICE = re.compile(r"^(?:https?://[^/]+/.*?)?(?:files/)?([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)$")
+_ELSEWHERE = re.compile(r"^https?://", re.IGNORECASE)
 _OURS = re.compile(r"^https?://[^/]+/(?:.*/)?(?:v1|v1beta|v1alpha)/files/([a-z0-9-]+)$")
 
 
@@ -50,22 +51,18 @@ def system_text(content: object) -> str:
     return "\n".join(read.text(part["text"], "systemInstruction.parts.text") for part in parts)
 
 
-def messages(contents: object, detail: str | None = None, *, files: bool = True) -> list[Json]:
-    """All contents as messages, in their order. `detail` is how closely pictures are looked at. Raises Unfit.
-
-    `files` says whether parts may name files.
-    """
+def messages(contents: object, detail: str | None = None) -> list[Json]:
+    """All contents as messages, in their order. `detail` is how closely pictures are looked at. Raises Unfit."""
     if isinstance(contents, str):
         return [{"role": "user", "content": contents}]
-    return _Conversation(detail, files).read(read.objects(contents, "contents"))
+    return _Conversation(detail).read(read.objects(contents, "contents"))
 
 
 class _Conversation:
     """Knows the calls that were made and not answered yet, as their answers may come without an id."""
 
-    def __init__(self, detail: str | None, files: bool) -> None:
+    def __init__(self, detail: str | None) -> None:
         self._detail = detail
-        self._files = files
         self._messages: list[Json] = []
         self._open: dict[str, deque[str]] = {}
         self._calls = 0
@@ -154,14 +151,19 @@ class _Conversation:
 
     def _file(self, given: Json, where: str) -> Json:
         field = f"{where}.fileData"
-        if not self._files:
-            raise Unfit(
-                "Parts of this call cannot name files yet.", field, "Send the bytes as inlineData.", Rpc.UNIMPLEMENTED
-            )
-        mime = given.get("mimeType")
-        name = file_name(read.text(given.get("fileUri"), f"{field}.fileUri"), f"{field}.fileUri")
-        url = reference(name, None if mime is None else read.text(mime, f"{field}.mimeType").lower())
+        mime = None if given.get("mimeType") is None else _mime(given["mimeType"], f"{field}.mimeType")
+        uri = read.text(given.get("fileUri"), f"{field}.fileUri")
+        if _ELSEWHERE.match(uri) and not _OURS.match(uri):
+            return self._elsewhere(uri, mime, field)
+        url = reference(file_name(uri, f"{field}.fileUri"), mime)
         return {"type": "image_url", "image_url": self._picture(url)}
+
+    def _elsewhere(self, uri: str, mime: str | None, field: str) -> Json:
+        if mime is not None and not mime.startswith("image/"):
+            raise Unfit(
+                "Only pictures are taken from elsewhere.", f"{field}.fileUri", "Upload the file and give its uri."
+            )
+        return {"type": "image_url", "image_url": self._picture(uri)}
 
     def _media(self, mime: str, url: str, data: str, field: str, name: str) -> Json:
         if mime.startswith("image/"):
@@ -228,7 +230,3 @@ def _mime(value: Any, field: str) -> str:
     if "/" not in mime:
         raise Unfit(f"Unsupported MIME type: {mime}", field, "Write it as image/png, audio/wav and the like.")
     return mime
-
-
-NO_FILE = Rpc.PERMISSION_DENIED
-"""What a row says whose file is unknown, or another project's."""

@@ -16,7 +16,7 @@ from msgspec import Raw, Struct, structs
 from xxhash import xxh3_64_intdigest
 
 from batchyard.dialect import LineDialect
-from batchyard.dialects.gemini.errors import said_by
+from batchyard.dialects.gemini.errors import names_no_file, said_by
 from batchyard.dialects.gemini.reading import deeper_than
 from batchyard.dialects.gemini.rows import Embedding, Generating, Kind, Said, row_of
 from batchyard.dialects.gemini.spelling import Json
@@ -26,7 +26,7 @@ from batchyard.dialects.lines._names import drawn
 from batchyard.dialects.lines._rules import MOST_LEVELS
 from batchyard.domain.line import Line, LineError
 from batchyard.domain.request import Request
-from batchyard.domain.result import Failure, Outcome, Reply, Result
+from batchyard.domain.result import Answer, Failure, Outcome, Reply, Result
 from batchyard.endpoint import decode_body
 from batchyard.policy.dedupe import repeatable
 from batchyard.policy.prefix import prefix_of, prefix_seed
@@ -45,6 +45,7 @@ _BY_STATUS = {
 _BY_CODE = {
     "request_timeout": Rpc.DEADLINE_EXCEEDED, "batch_expired": Rpc.DEADLINE_EXCEEDED, "batch_cancelled": Rpc.CANCELLED,
     "connection_lost": Rpc.UNAVAILABLE, "engine_down": Rpc.UNAVAILABLE, "overloaded": Rpc.RESOURCE_EXHAUSTED,
+    "failed_to_download_image": Rpc.UNAVAILABLE,
 }  # fmt: skip
 
 
@@ -187,8 +188,10 @@ def _fault(row: Json, request: object, line: bytes) -> tuple[str, str, str, str]
     return None
 
 
-def _code_of_status(status: int) -> int:
-    return _BY_STATUS.get(status, Rpc.INVALID_ARGUMENT if status < 500 else Rpc.INTERNAL)
+def _code_of_answer(answer: Answer) -> int:
+    if names_no_file(answer):
+        return Rpc.PERMISSION_DENIED
+    return _BY_STATUS.get(answer.status, Rpc.INVALID_ARGUMENT if answer.status < 500 else Rpc.INTERNAL)
 
 
 def _line(name: str, model: str, said: Said) -> Line:
@@ -228,7 +231,7 @@ def _said(reply: Reply) -> Json:
     if isinstance(reply, Failure):
         return _error(code_of(reply), reply.message)
     if not reply.ok:
-        return _error(_code_of_status(reply.status), said_by(reply))
+        return _error(_code_of_answer(reply), said_by(reply))
     return {"response": Raw(reply.body)}
 
 

@@ -34,6 +34,7 @@ def check(read: Read, folder: str, environment: Mapping[str, str], projects: Col
         whole.projects(projects),
         whole.windows(),
         whole.webhooks(),
+        whole.images(),
         whole.batches(),
     )
     return sorted((*read.faults, *chain.from_iterable(tables)), key=lambda fault: (fault.line, fault.key))
@@ -190,12 +191,18 @@ class _Whole:
             yield self._read.fault(("windows", "24h"), f"{day} seconds", allowed="86400", remedy="Leave it out.")
 
     def webhooks(self) -> Iterator[Fault]:
-        for place in self._values.get("webhooks", {}).get("webhook_allow_private", ()):
+        yield from self._places("webhooks", self._values.get("webhooks", {}).get("webhook_allow_private", ()))
+
+    def images(self) -> Iterator[Fault]:
+        yield from self._places("images", self._values.get("images", {}).get("allow_private", ()))
+
+    def _places(self, table: str, places: Collection[str]) -> Iterator[Fault]:
+        for place in places:
             try:
                 Outside((place,))
             except ValueError:
                 yield self._read.fault(
-                    ("webhooks", "allow_private"), f'"{place}"', allowed="a host, an address or a network",
+                    (table, "allow_private"), f'"{place}"', allowed="a host, an address or a network",
                     remedy='Write "hooks.internal", "10.0.0.5" or "10.0.0.0/8".',
                 )  # fmt: skip
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from batchyard.config import Images
 from batchyard.engines import managed
 from batchyard.service.rules import WhenFull
 from batchyard.telemetry.logs import LogFormat
@@ -223,6 +224,13 @@ MODELS = Table(
         Key(name="threads", kind=Whole(1), about="Processor threads of an engine in the package.", default="all cores"),
         Key(name="mmproj", kind=Text("a file"), about="Vision tower of a GGUF model.", default="the one beside it"),
         Key(
+            name="images",
+            kind=Word(tuple(Images)),
+            about="Pictures that requests name by a URL: they are fetched here, the URL is passed on to the engine, or "
+            "the request is refused.",
+            default='"fetch"',
+        ),
+        Key(
             name="chat_template",
             kind=Text("a Jinja file or text"),
             about="Instead of the model's own.",
@@ -419,7 +427,45 @@ WEBHOOKS = Table(
     ),
 )
 
-TABLES = (SERVER, MODELS, PROJECTS, LIMITS, WINDOWS, RETENTION, BATCHES, WEBHOOKS)
+IMAGES = Table(
+    name="images",
+    about="Pictures that requests carry or name.",
+    keys=(
+        Key(
+            name="allow_private",
+            kind=ListOf(Text(), "hosts, addresses and networks"),
+            about="What is not on the public internet and may be fetched from all the same.",
+        ),
+        Key(
+            name="only_hosts",
+            kind=ListOf(Text(), "hosts"),
+            about="The only hosts that pictures are fetched from.",
+            default="all that are on the public internet",
+        ),
+        Key(
+            name="most_bytes",
+            kind=Bytes(1),
+            about="Size of one picture, or of a file that is shown.",
+            default='"20 MB"',
+        ),
+        Key(name="most_pixels", kind=Whole(1), about="Pixels of one picture.", default="64000000"),
+        Key(
+            name="timeout",
+            kind=Seconds(0.001),
+            about="How long one picture may take to come.",
+            default="20",
+            field="timeout_seconds",
+        ),
+        Key(
+            name="cache_bytes",
+            kind=Bytes(),
+            about="Pictures that are kept in memory, so that what many requests name is not fetched for each.",
+            default='"64 MiB"',
+        ),
+    ),
+)
+
+TABLES = (SERVER, MODELS, PROJECTS, LIMITS, WINDOWS, RETENTION, BATCHES, WEBHOOKS, IMAGES)
 """In the order of the reference page."""
 
 ROOT = Table(name="", about="", tables=TABLES)

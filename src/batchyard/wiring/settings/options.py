@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from batchyard.config import EngineFlag
+from batchyard.config import EngineFlag, Images, ImageSettings
 from batchyard.domain.access import ModelLimits, Quota
 from batchyard.domain.price import Price
 from batchyard.server.options import (
@@ -39,6 +39,7 @@ def serve_options(values: Values, folder: str) -> ServeOptions:
         gemini_file_seconds=_or_never(retention.get("gemini_files", defaults.gemini_file_seconds)),
         upload_seconds=int(retention.get("uploads", defaults.upload_seconds)),
         batches=_only(BatchOptions, values.get("batches", {})),
+        images=ImageSettings(**values.get("images", {})),
     )
 
 
@@ -54,6 +55,8 @@ def model_options(name: str, values: Values, folder: str) -> ModelOptions:
         if key in own and own[key] != DEMO:
             own[key] = beside(own[key], folder)
     flags: Mapping[str, tuple[str, ...]] = own.pop("engine_flags", {})
+    if "images" in own:
+        own["images"] = Images(own["images"])
     return ModelOptions(
         **own,
         name=name,

@@ -1,6 +1,7 @@
 """Chat completions on llama.cpp."""
 
 from batchyard.domain.result import Answer
+from batchyard.workers.llamacpp.pictures import readable
 from batchyard.workers.llamacpp.sampling import plain_sampling, seeded, summed, tidy_logprobs
 from batchyard.workers.llamacpp.stream import Streams, Written
 from batchyard.workers.openai import BadRequest, Body, answer_of, checked_messages, choices_wanted
@@ -28,7 +29,9 @@ def tell(body: Body, streams: Streams, telling: Telling, *, sees_images: bool, k
 
 def _checked(body: Body, *, sees_images: bool, knows_tools: bool) -> tuple[Body, int | None]:
     """What llama.cpp is asked for, and how many alternatives of each token are told. Raises BadRequest."""
-    checked_messages(body, sees_images=sees_images)
+    messages = checked_messages(body, sees_images=sees_images)
+    if sees_images:
+        readable(messages)
     _check_tools(body, knows_tools)
     asked = plain_sampling(body)
     return asked, _ask_for_logprobs(asked, body)

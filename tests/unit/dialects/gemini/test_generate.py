@@ -77,7 +77,20 @@ def test_a_file_is_a_reference_to_one_of_ours(uri: str) -> None:
     assert attachment(shown["image_url"]["url"]) == Attachment("files/abc123", "image/jpeg")
 
 
-@pytest.mark.parametrize("uri", ["gs://bucket/x.png", "https://elsewhere.example/x.png", "file:///etc/passwd"])
+@pytest.mark.parametrize("mime", [{"mimeType": "image/png"}, {}])
+def test_a_picture_elsewhere_stays_its_url(mime: dict[str, str]) -> None:
+    url = "HTTPS://elsewhere.example/x.png?a=b"
+    [shown] = chat({"fileData": {"fileUri": url, **mime}})["messages"][0]["content"]
+    assert shown == {"type": "image_url", "image_url": {"url": url}}
+
+
+def test_what_is_elsewhere_and_no_picture_is_refused() -> None:
+    with pytest.raises(Unfit, match="Only pictures") as refused:
+        chat({"fileData": {"fileUri": "https://elsewhere.example/x.pdf", "mimeType": "application/pdf"}})
+    assert not refused.value.shapeless
+
+
+@pytest.mark.parametrize("uri", ["gs://bucket/x.png", "file:///etc/passwd"])
 def test_a_file_from_elsewhere_is_refused(uri: str) -> None:
     with pytest.raises(Unfit, match="not a file of this server") as refused:
         chat({"fileData": {"fileUri": uri}})

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from batchyard.config import EngineFlag
+from batchyard.config import EngineFlag, Images, ImageSettings
 from batchyard.domain.access import NO_LIMITS, ModelLimits, Quota
 from batchyard.domain.price import Price
 from batchyard.server.options import ModelOptions, ServeOptions
@@ -42,6 +42,8 @@ def faults(
         (MODEL + 'aliases = ["n"]\n[models.n]\nmodel = "demo"', "models.m.aliases", "Give each name to one model"),
         (MODEL + '[windows]\n"24h" = "1h"', "windows.24h", "Leave it out"),
         (MODEL + "[webhooks]\nallow_private = ['10.0.0.0/8', '10.0.0.0/99']", "webhooks.allow_private", "10.0.0.0/99"),
+        (MODEL + "[images]\nallow_private = ['http://a']", "images.allow_private", "http://a"),
+        (MODEL + 'images = "never"', "models.m.images", "fetch, pass, refuse"),
         (MODEL + "prices = { output = 1 }", "models.m.prices", "no price of input"),
         (MODEL + "[limits]\nfile_bytes = 10\ntotal_bytes = 5", "limits.file_bytes", "at most all of them"),
         (MODEL + "[projects.p]\nfile_bytes = 10\ntotal_bytes = 5", "projects.p.file_bytes", "10 bytes, of 5"),
@@ -141,6 +143,7 @@ def test_a_file_becomes_what_a_server_is_told(tmp_path: Path) -> None:
         upstream_model = "theirs"
         api_key_env = "REMOTE_KEY"
         batch_slots = 2
+        images = "pass"
         requests_per_minute = 60
         prices = { input = 0.15, output = 0.6, batch_discount = 0.25 }
         [limits]
@@ -163,6 +166,13 @@ def test_a_file_becomes_what_a_server_is_told(tmp_path: Path) -> None:
         when_full = "fail"
         [webhooks]
         allow_private = ["10.0.0.0/8"]
+        [images]
+        allow_private = ["10.0.0.0/8"]
+        only_hosts = ["a.example"]
+        most_bytes = "1 MB"
+        most_pixels = 1000
+        timeout = "1m"
+        cache_bytes = 0
         """,
     )
     assert found.mistakes == 0
@@ -188,6 +198,11 @@ def test_a_file_becomes_what_a_server_is_told(tmp_path: Path) -> None:
     assert (options.windows, options.file_seconds, options.upload_seconds) == ({"1h": 3600}, 7200, 600)
     assert (options.batches.several_models, options.batches.at_once, options.batches.retries) == (True, 3, 0)
     assert options.webhook_allow_private == ("10.0.0.0/8",) and options.patient
+    assert options.images == ImageSettings(
+        allow_private=("10.0.0.0/8",), only_hosts=("a.example",), most_bytes=1_000_000, most_pixels=1000,
+        timeout_seconds=60, cache_bytes=0,
+    )  # fmt: skip
+    assert (own.images, remote.images) == (Images.FETCH, Images.PASS)
 
 
 def test_an_empty_file_says_what_no_file_says(tmp_path: Path) -> None:

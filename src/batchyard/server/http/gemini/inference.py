@@ -49,7 +49,14 @@ class _Call(Struct, frozen=True):
     id: str
 
     async def asked(self, request: Request) -> Reply:
-        ask = self.house.interactive.ask(self.model, self.endpoint, self.body, call_id=self.id, receive=request.receive)
+        ask = self.house.interactive.ask(
+            self.model,
+            self.endpoint,
+            self.body,
+            project=self.toll.caller.project,
+            call_id=self.id,
+            receive=request.receive,
+        )
         return await self.toll.paid(ask)
 
 
@@ -77,7 +84,8 @@ async def stream(request: Request) -> Response:
     return Told(
         lambda say, receive: call.toll.paid(
             call.house.interactive.stream(
-                call.model, call.endpoint, call.body, say, call_id=call.id, receive=receive
+                call.model, call.endpoint, call.body, say,
+                project=call.toll.caller.project, call_id=call.id, receive=receive,
             )
         ),
         pieces, whole, broken_off, media_type,

@@ -35,12 +35,17 @@ def door(endpoint: str) -> Callable[[Request], Awaitable[Response]]:
         if call.stream:
             return Told(
                 lambda say, receive: toll.paid(
-                    house.interactive.stream(model, endpoint, body, say, call_id=visit.id, receive=receive)
+                    house.interactive.stream(
+                        model, endpoint, body, say, project=caller.project, call_id=visit.id, receive=receive
+                    )
                 ),
                 telling(endpoint, include_usage=call.include_usage, model=_called(model)),
                 lambda reply: _answer(endpoint, call, reply),
             )
-        reply = await toll.paid(house.interactive.ask(model, endpoint, body, call_id=visit.id, receive=request.receive))
+        ask = house.interactive.ask(
+            model, endpoint, body, project=caller.project, call_id=visit.id, receive=request.receive
+        )
+        reply = await toll.paid(ask)
         return _answer(endpoint, call, reply)
 
     return infer
