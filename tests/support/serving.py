@@ -57,6 +57,7 @@ class Options:
     script: echo.Script | None = None
     telling: echo.Telling | None = None
     names: tuple[str, ...] = (MODEL,)
+    endpoints: frozenset[str] = ENDPOINTS
     limits: Limits = field(default_factory=Limits)
     timeout_seconds: float = 600.0
     quota: Quota = field(default_factory=Quota)
@@ -198,7 +199,7 @@ async def _rooms(options: Options, store: sqlite.SqliteStore, folder: str, lanes
     rooms.house.tolls.seconds = options.rate_seconds
     await rooms.tidy()
     engine = echo.open(echo.Config(script=options.script, telling=options.telling))
-    abilities = Abilities(endpoints=ENDPOINTS, models=frozenset(options.names), slots=options.slots)
+    abilities = Abilities(endpoints=options.endpoints, models=frozenset(options.names), slots=options.slots)
     for name in options.names:
         sharing = Sharing(engine, abilities, options.clock)
         rooms.engines.add(name, sharing)
