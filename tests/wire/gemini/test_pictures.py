@@ -16,6 +16,7 @@ from tests.support.embedded import open_openvino
 from tests.support.genai import Asked, client_of, talking, telling
 from tests.support.pictures import opened
 from tests.support.serving import MODEL, Live, live
+from tests.wire.gemini.test_batches import WALKS, ended
 
 CHATS = frozenset({"/v1/chat/completions"})
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
@@ -26,7 +27,7 @@ SHOWN = types.Part.from_bytes(data=b"\x89PNG", mime_type="image/png")
 async def server(painter: Path) -> AsyncIterator[Live]:
     engine = open_openvino(painter)
     abilities = await engine.start()
-    async with live(script=engine.infer, endpoints=abilities.endpoints) as server:
+    async with live(script=engine.infer, endpoints=abilities.endpoints, walks=WALKS) as server:
         yield server
     await engine.close()
 
@@ -103,6 +104,43 @@ async def test_words_alone_are_refused_by_a_model_of_pictures(server: Live) -> N
         with pytest.raises(errors.ClientError) as refused:
             await client.models.generate_content(model=MODEL, contents="hi")
     assert refused.value.status == "INVALID_ARGUMENT"
+
+
+# Batches
+
+
+def asking(text: str = "a cat", *, pictures: bool = True) -> dict[str, Any]:
+    wanted = {"response_modalities": ["TEXT", "IMAGE"], "seed": 1} if pictures else {}
+    return {"contents": text, "config": wanted}
+
+
+async def answered(server: Live, src: list[Any]) -> list[types.InlinedResponse]:
+    async with talking(server) as client:
+        job = await client.batches.create(model=MODEL, src=src)
+        done = await ended(client, job)
+    assert done.state is types.JobState.JOB_STATE_SUCCEEDED and done.dest is not None
+    return done.dest.inlined_responses or []
+
+
+async def test_a_batch_of_pictures_is_answered_row_by_row(server: Live) -> None:
+    cat, again, words = await answered(server, [asking(), asking(), asking("hi", pictures=False)])
+    assert cat.response is not None and again.response is not None
+    [first], [second] = inline(cat.response), inline(again.response)
+    assert first.data == second.data and opened(first.data or b"").size == (64, 64)
+    assert words.error is not None and words.error.code == 3
+    assert "/v1/chat/completions" in (words.error.message or "")
+
+
+async def test_a_row_that_wants_a_picture_of_a_model_of_words_is_an_error_of_its_own() -> None:
+    engine = open_openvino()
+    abilities = await engine.start()
+    async with live(script=engine.infer, endpoints=abilities.endpoints, walks=WALKS) as server:
+        showing = {**asking(), "contents": ["Make it blue", SHOWN]}
+        cat, blue, words = await answered(server, [asking(), showing, asking("What is 3 + 4?", pictures=False)])
+    await engine.close()
+    assert cat.error is not None and cat.error.code == 3 and "/v1/images/generations" in (cat.error.message or "")
+    assert blue.error is not None and blue.error.code == 3 and "no pictures" in (blue.error.message or "")
+    assert words.response is not None and words.response.text == "7"
 
 
 # A chat that shows pictures
