@@ -78,7 +78,7 @@ async def test_an_equal_seed_makes_the_same_bytes_and_another_one_does_not(engin
 
 
 async def test_every_worker_makes_the_same_bytes_of_a_seed(engine: WorkerEngine, painter: Path) -> None:
-    other = open_openvino(painter, threads=1)
+    other = open_openvino(painter)
     await other.start()
     assert await made(other, seed=5) == await made(engine, seed=5)
     await other.close()
