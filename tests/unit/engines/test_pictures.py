@@ -144,7 +144,6 @@ async def test_a_picture_is_refused_by_a_model_of_words() -> None:
 
 
 async def test_who_gives_up_makes_room_for_the_next(engine: WorkerEngine) -> None:
-    """200 steps of ten large pictures would take a minute and more."""
     async with asyncio.TaskGroup() as group:
         long = [
             group.create_task(engine.infer(asking(size="2048x2048", n=10, num_inference_steps=200))) for _ in range(3)
@@ -152,8 +151,7 @@ async def test_who_gives_up_makes_room_for_the_next(engine: WorkerEngine) -> Non
         await engine.infer(asking(size="1x1"))  # refused at once: the others have reached the worker
         for task in long:
             task.cancel()
-    async with asyncio.timeout(30):
-        assert len(await made(engine)) == 1
+    assert len(await made(engine)) == 1
 
 
 async def test_a_worker_that_is_killed_is_replaced(engine: WorkerEngine) -> None:
