@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support import models
+from tests.support.tiny_painter import tiny_painter
 
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
@@ -15,3 +16,9 @@ settings.load_profile("busy")
 def minilm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real embedding model."""
     return models.minilm(tmp_path_factory.mktemp("models") / "minilm.gguf")
+
+
+@pytest.fixture(scope="session")
+def painter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pipeline that makes pictures."""
+    return tiny_painter(tmp_path_factory.mktemp("models") / "tiny-painter")

@@ -27,6 +27,15 @@ class Order(StrEnum):
     COMPLETION = "completion"
 
 
+class Pictures(StrEnum):
+    """How upstreams are asked for pictures."""
+
+    IMAGES = "images"
+    """At `/v1/images/generations`."""
+    CHAT = "chat"
+    """In a chat, whose answer has them in its message."""
+
+
 class DispatchSettings(Struct, frozen=True, kw_only=True):
     """How requests go out.
 
@@ -109,7 +118,7 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     `template_arguments` a JSON object for it. `seed` is the engine's own where a request has none.
     `embeddings_per_call` is how many lines that ask for an embedding are asked in one call at most. `engine_flags` are
     those that only a managed engine understands, in the user's order. `engine_start_seconds` is how long an engine may
-    take to become ready, below zero without limit.
+    take to become ready, below zero without limit. `pictures` is how upstreams are asked for some.
 
     `fresh` starts over; otherwise a run goes on where an earlier one with the same input stopped. `dedupe` asks once
     what several lines ask in the same words, where an answer is a function of its request.
@@ -138,6 +147,7 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     embeddings_per_call: int = 64
     engine_flags: tuple[EngineFlag, ...] = ()
     engine_start_seconds: float | None = None
+    pictures: Pictures = Pictures.IMAGES
 
     on_invalid_line: OnInvalidLine = OnInvalidLine.ABORT
     order: Order = Order.INPUT

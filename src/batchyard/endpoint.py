@@ -36,6 +36,8 @@ class Body(Struct, gc=False):
     max_tokens: int | float | None = None
     max_completion_tokens: int | float | None = None
     max_output_tokens: int | float | None = None
+    size: Raw = NOTHING
+    response_format: Raw = NOTHING
 
 
 BODY_KEYS: tuple[str, ...] = Body.__struct_fields__
@@ -101,14 +103,14 @@ class Translation(Struct, frozen=True):
 
     `request` takes a body; `answer` an answer's body and the body it was asked with, and raises msgspec.DecodeError or
     ValueError where the answer has not the shape of its endpoint. `retell` begins with the body of a request whose
-    answer comes in pieces.
+    answer comes in pieces; without it answers come whole.
     """
 
     source: str
     target: str
     request: Callable[[bytes], bytes | Problem]
     answer: Callable[[bytes, bytes], bytes]
-    retell: Callable[[bytes], Retelling]
+    retell: Callable[[bytes], Retelling] | None = None
 
 
 class Loose(Struct, frozen=True, gc=False):

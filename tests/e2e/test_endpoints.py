@@ -15,6 +15,7 @@ import pytest
 from batchyard import demo
 from tests.support import models
 from tests.support.cli import Cli
+from tests.support.made_pictures import decoded
 
 SENTENCE = "Extract name and city as JSON: Zoe lives in Oslo."
 CITY = {
@@ -124,6 +125,49 @@ def test_an_image_part_reaches_a_model_that_sees(cli: Cli) -> None:
     assert first["logprobs"] == again["logprobs"] != other["logprobs"]
     blind = answered(cli, lines, "--model", "demo", "--fresh", code=3)
     assert {response["status_code"] for response in blind.values()} == {400}
+
+
+def test_a_folder_of_a_pipeline_makes_pictures(cli: Cli, painter: Path) -> None:
+    pictures = "/v1/images/generations"
+    found = answered(
+        cli,
+        [
+            a_line("square", pictures, prompt="a red boat", size="64x64", seed=1, num_inference_steps=2),
+            a_line("wide", "/images/generations", prompt="a red boat", size="128x64", num_inference_steps=2),
+            a_line("again", pictures, prompt="a red boat", size="64x64", seed=1, num_inference_steps=2),
+            a_line("two", pictures, prompt="a red boat", n=2),
+            a_line("odd", pictures, prompt="a red boat", size="60x60"),
+            a_line("chat", "/v1/chat/completions", **asking("Hello?")),
+        ],
+        "--model",
+        str(painter),
+        code=3,
+    )
+    sizes = {
+        name: [decoded(each).size for each in found[name]["body"]["data"]]
+        for name in ("square", "wide", "again", "two")
+    }
+    assert sizes == {"square": [(64, 64)], "wide": [(128, 64)], "again": [(64, 64)], "two": [(64, 64)] * 2}
+    assert found["square"]["body"]["data"] == found["again"]["body"]["data"]
+    assert found["odd"]["body"]["error"]["param"] == "size"
+    assert (found["odd"]["status_code"], found["chat"]["status_code"]) == (400, 400)
+
+
+def test_a_worker_that_is_killed_while_it_makes_a_picture_costs_time_and_no_line(cli: Cli, painter: Path) -> None:
+    body = {"prompt": "a boat", "size": "512x512", "num_inference_steps": 100}
+    lines = [a_line(str(number), "/v1/images/generations", **body, seed=number) for number in range(12)]
+    cli.path("in.jsonl").write_text("\n".join(lines))
+    journal = cli.path("out.jsonl.batchyard/journal/000001.jsonl")
+    words = ("run-batch", "-i", "in.jsonl", "-o", "out.jsonl", "--model", str(painter), "--retries", "0")
+    with cli.start(*words, "--progress", "plain") as run:
+        run.wait_for("running")
+        while not (journal.exists() and journal.stat().st_size):
+            assert psutil.pid_exists(run.pid)
+        os.kill(the_worker_of(run.pid), signal.SIGKILL)
+        assert run.finish().code == 0
+    results = [json.loads(line) for line in cli.path("out.jsonl").read_text().splitlines()]
+    assert [result["custom_id"] for result in results] == [str(number) for number in range(12)]
+    assert len({result["response"]["body"]["data"][0]["b64_json"] for result in results}) == 12
 
 
 def the_worker_of(pid: int) -> int:

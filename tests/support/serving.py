@@ -61,6 +61,7 @@ class Options:
     script: echo.Script | None = None
     telling: echo.Telling | None = None
     names: tuple[str, ...] = (MODEL,)
+    endpoints: frozenset[str] = ENDPOINTS
     limits: Limits = field(default_factory=Limits)
     timeout_seconds: float = 600.0
     quota: Quota = field(default_factory=Quota)
@@ -221,7 +222,7 @@ async def _rooms(options: Options, engine: Engine, store: sqlite.SqliteStore, fo
 async def _abilities(options: Options) -> Abilities:
     if options.engine is not None:
         return await options.engine.start()
-    return Abilities(endpoints=ENDPOINTS, models=frozenset(options.names), slots=options.slots)
+    return Abilities(endpoints=options.endpoints, models=frozenset(options.names), slots=options.slots)
 
 
 def _settings(options: Options) -> HouseSettings:

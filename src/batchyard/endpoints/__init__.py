@@ -6,11 +6,12 @@ from batchyard.endpoint import Endpoint
 from batchyard.endpoints.chat import Chat
 from batchyard.endpoints.completions import Completions
 from batchyard.endpoints.embeddings import Embeddings
+from batchyard.endpoints.images import Images
 from batchyard.endpoints.rerank import Rerank
 from batchyard.endpoints.responses import Responses
 from batchyard.endpoints.score import Score
 
-_ALL: tuple[Endpoint, ...] = (Chat(), Completions(), Embeddings(), Score(), Rerank(), Responses())
+_ALL: tuple[Endpoint, ...] = (Chat(), Completions(), Embeddings(), Score(), Rerank(), Responses(), Images())
 
 ENDPOINTS: Mapping[str, Endpoint] = {endpoint.path: endpoint for endpoint in _ALL}
 """Every endpoint by its canonical path."""

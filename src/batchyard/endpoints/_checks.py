@@ -14,14 +14,14 @@ _KINDS = {ARRAY: "an array", b"{": "an object", STRING: "a string", b"t": "a boo
 def generation(body: Body) -> Traits | Problem:
     """Check how a generation samples, and take its traits."""
     if body.n is not None or body.seed is not None:
-        problem = _fraction(body, "n", "seed")
+        problem = fraction(body, "n", "seed")
         if problem is not None:
             return problem
     limit = body.max_tokens
     if limit is None:
         limit = body.max_completion_tokens if body.max_completion_tokens is not None else body.max_output_tokens
     if type(limit) is float:
-        problem = _fraction(body, "max_tokens", "max_completion_tokens", "max_output_tokens")
+        problem = fraction(body, "max_tokens", "max_completion_tokens", "max_output_tokens")
         if problem is not None:
             return problem
     return Traits(
@@ -49,7 +49,8 @@ def absent(value: bytes) -> bool:
     return not value or value == b"null"
 
 
-def _fraction(body: Body, *keys: str) -> Problem | None:
+def fraction(body: Body, *keys: str) -> Problem | None:
+    """The problem of a number among `keys` that is not whole."""
     for key in keys:
         value: int | float | None = getattr(body, key)
         if type(value) is float and not value.is_integer():

@@ -1,6 +1,7 @@
-"""The openvino engine: the fast path for models that OpenVINO GenAI loads well, in a worker process.
+"""The openvino engine: the fast path for models that OpenVINO GenAI loads well, in a worker process; and pictures.
 
-`can_load` says beforehand whether it can run a model; `WITHOUT` names what its requests may not ask.
+`can_load` says beforehand whether it can run a model, `makes_pictures` whether a folder is a pipeline that makes them;
+`WITHOUT` names what requests of words may not ask.
 """
 
 from pathlib import Path
@@ -11,8 +12,9 @@ from batchyard.domain.errors import NotFound
 from batchyard.workers.engine import WorkerEngine
 from batchyard.workers.openvino.able import WITHOUT, can_load
 from batchyard.workers.openvino.config import Config
+from batchyard.workers.openvino.pictures.folder import makes_pictures
 
-__all__ = ["WITHOUT", "Config", "can_load", "open"]
+__all__ = ["WITHOUT", "Config", "can_load", "makes_pictures", "open"]
 
 WORKER = "batchyard.workers.openvino"
 

@@ -44,6 +44,8 @@ class Translating:
         translation = self._translation
         if not self._translates or request.endpoint != translation.source:
             return await stream(self._engine, request, say)
+        if translation.retell is None:
+            return await self.infer(request)
         body = translation.request(request.body)
         if isinstance(body, Problem):
             return _refusal(body)

@@ -42,6 +42,7 @@ class ModelOptions(Struct, frozen=True, kw_only=True):
     template_arguments: str | None = None
     engine_flags: tuple[EngineFlag, ...] = ()
     engine_start_seconds: float | None = None
+    pictures: str = "images"
     request_timeout_seconds: float | None = None
     price: Price | None = None
     limits: ModelLimits = NO_LIMITS

@@ -21,7 +21,15 @@ from msgspec import Struct
 
 from batchyard.domain.batch import Form
 
-MODEL_CALLS = ("/chat/completions", "/completions", "/embeddings", "/responses", "/score", "/rerank")
+MODEL_CALLS = (
+    "/chat/completions",
+    "/completions",
+    "/embeddings",
+    "/responses",
+    "/score",
+    "/rerank",
+    "/images/generations",
+)
 """The calls that a model answers, below their prefix."""
 
 GEMINI = "/gemini"

@@ -7,8 +7,9 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from batchyard.config import RunOptions
+from batchyard.config import Pictures, RunOptions
 from batchyard.domain.errors import Invalid
+from batchyard.endpoints import images
 from batchyard.endpoints.responses import AS_CHAT
 from batchyard.engine import Engine
 from batchyard.engines import echo, embedded, http, llamacpp, managed, openvino
@@ -60,7 +61,7 @@ def _model_setting(options: RunOptions) -> str:
 def _open(name: str, options: RunOptions, names: Names, log_folder: str) -> Engine:
     match name:
         case "http":
-            return http.open(_http(options))
+            return _remote(options)
         case "echo":
             return echo.open(echo.Config(slots=options.slots))
         case "llamacpp":
@@ -74,6 +75,14 @@ def _open(name: str, options: RunOptions, names: Names, log_folder: str) -> Engi
         case _:
             known = ", ".join(("auto", "http", "llamacpp", "openvino", *managed.RECIPES, "echo"))
             raise Invalid(f"There is no engine {name}.", remedy=f"Take one of: {known}.")
+
+
+def _remote(options: RunOptions) -> Engine:
+    config = _http(options)
+    if options.pictures is Pictures.IMAGES:
+        return http.open(config)
+    others = config.endpoints - {images.AS_CHAT.source}
+    return Translating(http.open(msgspec.structs.replace(config, endpoints=others)), images.AS_CHAT)
 
 
 def _http(options: RunOptions) -> http.Config:

@@ -38,7 +38,8 @@ def engine_name(options: RunOptions) -> str:
     """The engine of a run, as it is named in `engines/` or as a program. Raises Invalid where none fits.
 
     `auto`: a URL is http; a GGUF file is loaded by openvino where that is able, with llamacpp behind it (`embedded`),
-    else by llamacpp; an OpenVINO folder by openvino; anything else is for the first installed program.
+    else by llamacpp; a folder of OpenVINO's, of words or of pictures, by openvino; anything else is for the first
+    installed program.
     """
     if options.engine != "auto":
         return options.engine
@@ -53,7 +54,7 @@ def engine_name(options: RunOptions) -> str:
     if path.is_file():
         needs_llamacpp = has_eyes(options) or options.chat_template or options.template_arguments
         return "llamacpp" if needs_llamacpp or openvino.can_load(str(path)) is not None else "embedded"
-    if (path / "openvino_model.xml").is_file():
+    if (path / "openvino_model.xml").is_file() or openvino.makes_pictures(path):
         return "openvino"
     for program in PROGRAMS:
         if managed.installed(program) is not None:
@@ -80,6 +81,11 @@ def vision_path(options: RunOptions) -> str | None:
 
 
 def _remedy(model: str, path: Path) -> str:
+    if (path / "model_index.json").is_file():
+        return (
+            f"{model} is a pipeline of diffusers: export it for OpenVINO (optimum-cli export openvino --model {model} "
+            "FOLDER), or let a server that loads it answer: --upstream URL."
+        )
     if path.is_dir():
         return (
             f"{model} is a folder without openvino_model.xml: install vLLM, SGLang or FastDeploy to load a Hugging "

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from batchyard.config import EngineFlag, RunOptions
+from batchyard.config import EngineFlag, Pictures, RunOptions
 from batchyard.domain.errors import BatchyardError, Invalid
 from batchyard.endpoints.embeddings import GROUPED
 from batchyard.engine import Abilities
@@ -185,6 +185,7 @@ def _run_options(model: ModelOptions) -> RunOptions:
         template_arguments=model.template_arguments,
         engine_flags=(*_for_program(model), *model.engine_flags),
         engine_start_seconds=model.engine_start_seconds,
+        pictures=Pictures(model.pictures),
     )
 
 

@@ -17,6 +17,7 @@ COMPLETIONS = "/v1/completions"
 EMBEDDINGS = "/v1/embeddings"
 SCORE = "/v1/score"
 RERANK = "/v1/rerank"
+IMAGES = "/v1/images/generations"
 
 Body = dict[str, Any]
 """A JSON object."""
@@ -144,7 +145,13 @@ def _schema(schema: object, param: str) -> Body | bool:
 
 
 def checked_messages(body: Body, *, sees_images: bool) -> list[Body]:
-    """The messages of a chat. Raises BadRequest where one is malformed or shows what this model cannot see."""
+    """The messages of a chat. Raises BadRequest where one is malformed or shows what this model cannot see.
+
+    A chat whose answer shall be a picture is refused, too.
+    """
+    modalities = body.get("modalities")
+    if isinstance(modalities, list) and "image" in modalities:
+        raise BadRequest("This model makes no pictures.", param="modalities", code="pictures_unsupported")
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise BadRequest("`messages` must be a list with at least one message.", param="messages")

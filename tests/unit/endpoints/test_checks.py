@@ -20,6 +20,12 @@ RIGHT: dict[str, list[dict[str, Any]]] = {
     ],
     "/v1/rerank": [{"query": "a", "documents": ["b", "c"]}],
     "/v1/responses": [{"input": "hi"}, {"input": [{"role": "user", "content": "hi"}]}],
+    "/v1/images/generations": [
+        {"prompt": "a cat"},
+        {"prompt": "a cat", "n": 10, "size": "1024x1536", "response_format": "b64_json"},
+        {"prompt": "a cat", "n": None, "size": None, "response_format": None, "quality": "high"},
+        {"prompt": "a cat", "size": "auto"},
+    ],
 }
 WRONG: list[tuple[str, dict[str, Any], str, str]] = [
     ("/v1/chat/completions", {}, "messages", "Missing"),
@@ -37,6 +43,17 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
     ("/v1/chat/completions", {"messages": [], "n": 1.5}, "n", "1.5"),
     ("/v1/completions", {"prompt": "a", "max_tokens": 0.5}, "max_tokens", "0.5"),
     ("/v1/responses", {"input": "a", "max_output_tokens": 2.5}, "max_output_tokens", "2.5"),
+    ("/v1/images/generations", {}, "prompt", "Missing"),
+    ("/v1/images/generations", {"prompt": ["a"]}, "prompt", "an array"),
+    ("/v1/images/generations", {"prompt": "a", "n": 0}, "n", "0"),
+    ("/v1/images/generations", {"prompt": "a", "n": 11}, "n", "11"),
+    ("/v1/images/generations", {"prompt": "a", "n": 1.5}, "n", "1.5"),
+    ("/v1/images/generations", {"prompt": "a", "seed": 0.5}, "seed", "0.5"),
+    ("/v1/images/generations", {"prompt": "a", "size": "large"}, "size", "no size"),
+    ("/v1/images/generations", {"prompt": "a", "size": "0x64"}, "size", "no size"),
+    ("/v1/images/generations", {"prompt": "a", "size": 512}, "size", "no size"),
+    ("/v1/images/generations", {"prompt": "a", "response_format": "url"}, "response_format", '"url"'),
+    ("/v1/images/generations", {"prompt": "a", "response_format": {}}, "response_format", "no string"),
 ]
 
 
@@ -84,6 +101,17 @@ def test_a_whole_number_may_be_written_with_a_point() -> None:
 @pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/score", "/v1/rerank"])
 def test_what_generates_nothing_is_repeatable(path: str) -> None:
     assert traits(path, **RIGHT[path][0]).repeatable
+
+
+def test_only_a_seed_makes_the_same_picture_again() -> None:
+    path = "/v1/images/generations"
+    assert traits(path, prompt="a", seed=3, n=2) == Traits(repeatable=True, output_tokens=0)
+    assert not traits(path, prompt="a", temperature=0).repeatable
+
+
+def test_pictures_by_url_are_refused_with_the_word_to_write_instead() -> None:
+    problem = check(ENDPOINTS["/v1/images/generations"], {"prompt": "a", "response_format": "url"})
+    assert isinstance(problem, Problem) and "b64_json" in problem.remedy
 
 
 def test_a_generation_is_repeatable_as_the_policy_says() -> None:

@@ -21,6 +21,7 @@ def chunk(why: str | None = None, **delta: Any) -> bytes:
 
 
 def told(*chunks: bytes) -> list[Event]:
+    assert AS_CHAT.retell is not None
     telling = AS_CHAT.retell(REQUEST)
     events = [event for one in chunks for event in telling.tell(one)]
     return [msgspec.json.decode(event) for event in [*events, *telling.end()]]

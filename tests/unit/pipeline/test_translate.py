@@ -7,13 +7,16 @@ import msgspec
 import pytest
 
 from batchyard.domain.request import Request
-from batchyard.domain.result import Answer, Failure, Reply
+from batchyard.domain.result import Answer, Failure, Reply, usage_of
+from batchyard.endpoints import images
 from batchyard.endpoints.responses import AS_CHAT
 from batchyard.engine import Abilities
 from batchyard.engines import echo
 from batchyard.pipeline.translate import Translating
+from tests.support.streams import hear
 
 RESPONSES = "/v1/responses"
+IMAGES = "/v1/images/generations"
 
 
 def a_request(endpoint: str = RESPONSES, **fields: Any) -> Request:
@@ -90,4 +93,46 @@ async def test_an_answer_that_is_no_chat_is_lost() -> None:
         return Answer(200, b'{"choices":[]}')
 
     reply = await (await an_engine(script)).infer(a_request())
+    assert isinstance(reply, Failure) and reply.code == "bad_answer"
+
+
+# Pictures, which come in no pieces
+
+
+async def pictured(request: Request) -> Reply:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    message = {"role": "assistant", "content": json.loads(request.body)["messages"][0]["content"], "images": [picture]}
+    usage = {"prompt_tokens": 3, "completion_tokens": 2}
+    body = msgspec.json.encode({"choices": [{"index": 0, "message": message}], "usage": usage})
+    return Answer(200, body, usage=usage_of(body))
+
+
+async def a_painter(script: echo.Script) -> Translating:
+    engine = Translating(echo.open(echo.Config(script=script)), images.AS_CHAT)
+    abilities = await engine.start()
+    assert IMAGES in abilities.endpoints and echo.CHAT in abilities.endpoints
+    return engine
+
+
+def asking_for_pictures() -> Request:
+    return Request(0, "a", IMAGES, "m", b'{"model":"m","prompt":"a cat"}')
+
+
+async def test_pictures_are_what_the_chat_shows() -> None:
+    engine = await a_painter(pictured)
+    reply = await engine.infer(asking_for_pictures())
+    assert isinstance(reply, Answer) and reply.usage.input_tokens == 3
+    assert json.loads(reply.body)["data"] == [{"b64_json": "AAAA", "index": 0, "text": "a cat"}]
+
+
+async def test_a_stream_of_what_comes_in_no_pieces_comes_whole() -> None:
+    pieces, reply = await hear(await a_painter(pictured), asking_for_pictures())
+    assert pieces == [] and isinstance(reply, Answer) and b"AAAA" in reply.body
+
+
+async def test_a_chat_that_is_none_is_a_bad_answer() -> None:
+    async def nothing(request: Request) -> Reply:
+        return Answer(200, b"{}")
+
+    reply = await (await a_painter(nothing)).infer(asking_for_pictures())
     assert isinstance(reply, Failure) and reply.code == "bad_answer"

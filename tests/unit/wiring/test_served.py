@@ -25,6 +25,7 @@ from tests.support.chat_server import chatting
 from tests.support.serving import inline
 
 CHAT = "/v1/chat/completions"
+IMAGES = "/v1/images/generations"
 PAUSE = 0.02
 
 
@@ -138,6 +139,19 @@ async def test_an_upstream_is_asked_for_its_own_name_and_gets_no_more_than_its_s
         assert entry.asked_as == "theirs"
         assert isinstance(reply, Answer) and b'"model":"ours"' in reply.body
         assert b"authorization" not in str(upstream.seen[-1].headers).lower().encode()
+
+
+async def test_an_upstream_is_asked_for_pictures_as_its_model_says(tmp_path: Path) -> None:
+    def remote(name: str, **options: Any) -> ModelOptions:
+        return a_model(name, engine="auto", upstreams=(upstream.url + "v1",), **options)
+
+    with chatting() as upstream:
+        async with served(tmp_path, remote("posts"), remote("talks", pictures="chat")) as (each, rooms):
+            await each.start()
+            entry = rooms.house.models.find("talks")
+            reply = await entry.engine.infer(Request(0, "a", IMAGES, "talks", b'{"model":"talks","prompt":"a cat"}'))
+            assert all(IMAGES in model.abilities.endpoints for model in rooms.house.models.all())
+    assert isinstance(reply, Answer) and b'"text":"a cat"' in reply.body, "it said so, and showed nothing"
 
 
 async def test_no_key_of_somebody_elses_goes_to_an_upstream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

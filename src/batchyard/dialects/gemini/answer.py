@@ -15,6 +15,9 @@ FINISH = {
     "content_filter": "SAFETY",
 }
 
+NO_IMAGE = "NO_IMAGE"
+"""Why an answer ended that should have had a picture, and has none."""
+
 
 def from_chat(answer: Json, model: str, manner: Manner) -> Json:
     """A chat completion as a response. Raises ValueError where it is not one."""
@@ -37,9 +40,12 @@ def from_pictures(answer: Json, model: str, response_id: str) -> Json:
         raise ValueError("the answer has no pictures")
     pictures = [_object(each) for each in cast("list[Any]", data)]
     mime = f"image/{answer.get('output_format') or 'png'}"
-    shown = [_picture(each, n, mime) for n, each in enumerate(pictures) if each.get("b64_json")]
+    choices: dict[int, list[Json]] = {}
+    for place, each in enumerate(pictures):
+        if each.get("b64_json"):
+            choices.setdefault(each.get("index", place), []).extend(_picture(each, mime))
     return {
-        "candidates": shown or [{"index": 0, "finishReason": "NO_IMAGE"}],
+        "candidates": [_drawn(parts, index) for index, parts in choices.items()] or [_undrawn(answer.get("text"))],
         "usageMetadata": usage_metadata(_object(answer.get("usage") or {}), "IMAGE"),
         "modelVersion": model,
         "responseId": response_id,
@@ -95,6 +101,8 @@ def _candidate(choice: Json, number: int, manner: Manner) -> Json:
             reason = "MALFORMED_FUNCTION_CALL"
         else:
             parts.append(part)
+    if manner.pictures and reason == "STOP" and not any("inlineData" in part for part in parts):
+        reason = NO_IMAGE
     candidate: Json = {
         "content": {"role": "model", "parts": parts or [{"text": ""}]},
         "finishReason": reason,
@@ -112,15 +120,15 @@ def _parts(message: Json, manner: Manner) -> list[Json]:
     if isinstance(content, str) and content:
         parts.append({"text": unquoted(content) if manner.bare else content})
     elif isinstance(content, list):
-        parts += [made for each in cast("list[Any]", content) if (made := _shown(_object(each)))]
+        parts += [made for each in cast("list[Any]", content) if (made := shown(_object(each)))]
     for image in cast("list[Any]", message.get("images") or []):
-        made = _shown(_object(image))
+        made = shown(_object(image))
         if made:
             parts.append(made)
     return parts
 
 
-def _shown(part: Json) -> Json | None:
+def shown(part: Json) -> Json | None:
     """A part of a chat's answer, which may be a picture as a data URL."""
     if part.get("type") == "text":
         return {"text": part.get("text", "")}
@@ -138,12 +146,21 @@ def unquoted(content: str) -> str:
     return value if isinstance(value, str) else content
 
 
-def _picture(made: Json, number: int, mime: str) -> Json:
-    parts: list[Json] = []
-    if made.get("revised_prompt"):
-        parts.append({"text": made["revised_prompt"]})
-    parts.append({"inlineData": {"mimeType": mime, "data": made["b64_json"]}})
-    return {"content": {"role": "model", "parts": parts}, "finishReason": "STOP", "index": number}
+def _picture(made: Json, mime: str) -> list[Json]:
+    """A picture's parts: what was said with it, and itself."""
+    said = made.get("text") or made.get("revised_prompt")
+    shown: Json = {"inlineData": {"mimeType": mime, "data": made["b64_json"]}}
+    return [{"text": said}, shown] if said else [shown]
+
+
+def _drawn(parts: list[Json], index: int) -> Json:
+    return {"content": {"role": "model", "parts": parts}, "finishReason": "STOP", "index": index}
+
+
+def _undrawn(said: object) -> Json:
+    """A candidate without a picture, with what the model said instead, if anything."""
+    candidate: Json = {"index": 0, "finishReason": NO_IMAGE}
+    return candidate | ({"content": {"role": "model", "parts": [{"text": said}]}} if said else {})
 
 
 def logprobs(given: object) -> Json:

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from batchyard.dialects.gemini import reading as read
 from batchyard.dialects.gemini.embed import EMBEDDINGS
-from batchyard.dialects.gemini.generate import CHAT
+from batchyard.dialects.gemini.generate import CHAT, IMAGES
 from batchyard.dialects.gemini.spelling import Json
 from batchyard.dialects.gemini.unfit import Unfit
 
@@ -14,6 +14,7 @@ PAGE = 50
 MOST = 1000
 _METHODS = {
     CHAT: ("generateContent", "countTokens", "batchGenerateContent"),
+    IMAGES: ("generateContent", "countTokens", "batchGenerateContent"),
     EMBEDDINGS: ("embedContent", "batchEmbedContents", "asyncBatchEmbedContent"),
 }
 
@@ -27,10 +28,10 @@ class Page(Struct, frozen=True):
 
 def model_object(name: str, endpoints: Collection[str], context_tokens: int | None) -> Json:
     """A model. What is not known of its limits is left out."""
-    methods = [method for endpoint, names in _METHODS.items() if endpoint in endpoints for method in names]
+    methods = dict.fromkeys(method for endpoint, names in _METHODS.items() if endpoint in endpoints for method in names)
     limits = {} if context_tokens is None else {"inputTokenLimit": context_tokens, "outputTokenLimit": context_tokens}
     shown = {"name": f"models/{name}", "version": "001", "displayName": name, "description": ""}
-    return {**shown, **limits, "supportedGenerationMethods": methods}
+    return {**shown, **limits, "supportedGenerationMethods": list(methods)}
 
 
 def page_of(size: str | None, token: str | None, usual: int = PAGE, most: int = MOST) -> Page:

@@ -42,7 +42,7 @@ class Generating:
 
     def response(self, request: object, answer: Json, model: str, response_id: str) -> Json:
         manner = manner_of(request)
-        if manner.pictures:
+        if manner.pictures and "choices" not in answer:
             return from_pictures(answer, model, response_id)
         return from_chat({"id": response_id, **answer}, model, manner)
 

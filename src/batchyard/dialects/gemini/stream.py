@@ -10,7 +10,15 @@ from typing import Any, cast
 import msgspec
 from msgspec import Struct, field
 
-from batchyard.dialects.gemini.answer import call_part, finish_reason, logprobs, unquoted, usage_metadata
+from batchyard.dialects.gemini.answer import (
+    NO_IMAGE,
+    call_part,
+    finish_reason,
+    logprobs,
+    shown,
+    unquoted,
+    usage_metadata,
+)
 from batchyard.dialects.gemini.generate import Manner
 from batchyard.dialects.gemini.spelling import Json
 
@@ -21,6 +29,7 @@ class _Open(Struct):
     """A candidate under way: what of it waits for its end."""
 
     finish: str | None = None
+    drawn: bool = False
     calls: dict[int, Json] = field(default_factory=dict[int, Json])
     held: list[str] = field(default_factory=list[str])
 
@@ -84,6 +93,11 @@ class Pieces:
                 candidate.held.append(words)
             else:
                 parts.append({"text": words})
+        for image in cast("list[Json]", delta.get("images") or []):
+            part = shown(image)
+            if part is not None:
+                parts.append(part)
+                candidate.drawn = True
         return parts
 
     def _ended(self, index: int, candidate: _Open) -> Json:
@@ -95,6 +109,8 @@ class Pieces:
                 reason = "MALFORMED_FUNCTION_CALL"
             else:
                 parts.append(part)
+        if self._manner.pictures and reason == "STOP" and not candidate.drawn:
+            reason = NO_IMAGE
         content = {"role": "model", "parts": parts or [{"text": ""}]}
         return {"content": content, "finishReason": reason, "index": index}
 

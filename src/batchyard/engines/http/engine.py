@@ -30,6 +30,7 @@ ENDPOINTS = frozenset(
         "/v1/score",
         "/v1/rerank",
         "/v1/responses",
+        "/v1/images/generations",
     }
 )
 DESCRIPTORS = 8192

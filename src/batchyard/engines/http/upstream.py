@@ -11,7 +11,9 @@ T = TypeVar("T")
 REST_SECONDS = 0.25
 REST_CEILING_SECONDS = 30.0
 _VERSION = re.compile(r"v\d+(alpha|beta)?\d*")
-_ENDPOINT_TAIL = re.compile(r"/(chat/completions|completions|embeddings|responses|score|rerank|models)$")
+_ENDPOINT_TAIL = re.compile(
+    r"/(chat/completions|completions|embeddings|responses|score|rerank|images/generations|models)$"
+)
 
 
 class Upstream:

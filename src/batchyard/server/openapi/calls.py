@@ -146,6 +146,13 @@ _STREAM: Mapping[str, Schema] = {
     "stream": maybe(YES),
     "stream_options": maybe(record({"include_usage": YES}, optional=["include_usage"])),
 }
+_PICTURES: Mapping[str, Schema] = {
+    "n": maybe({"type": "integer", "minimum": 1, "maximum": 10}),
+    "size": maybe({**TEXT, "examples": ["1024x1024", "auto"]}),
+    "seed": maybe(WHOLE),
+    "response_format": maybe(TEXT),
+    "output_format": maybe(TEXT),
+}
 _VECTORS = {"encoding_format": maybe(word("float", "base64"))}
 
 
@@ -297,6 +304,7 @@ CALLS: Mapping[str, Call] = {
     "POST /embeddings": _inference("vectors", {"input": _PROMPT}, _VECTORS),
     "POST /score": _inference("score", {}, {}),
     "POST /rerank": _inference("rerank", {}, {}),
+    "POST /images/generations": _inference("pictures", {"prompt": TEXT}, _PICTURES),
     "GET /organization/costs": Call(
         about="What was spent, day by day.", parameters=_COSTS, answers=said("CostsPage"), errors=(400,)
     ),

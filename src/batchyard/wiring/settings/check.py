@@ -16,7 +16,7 @@ from batchyard.wiring.settings.keys import DAY
 from batchyard.wiring.settings.options import beside
 from batchyard.wiring.settings.read import Fault, Read
 
-OF_UPSTREAMS = ("upstream_model", "api_key_env")
+OF_UPSTREAMS = ("upstream_model", "api_key_env", "pictures")
 OF_ENGINES = ("context_tokens", "threads", "mmproj", "chat_template", "template_arguments")
 WRITTEN = {"context_tokens": "context", "engine_flags": "flags"}
 LOADED = (".gguf",)

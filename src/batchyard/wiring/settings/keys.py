@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from batchyard.config import Images
+from batchyard.config import Images, Pictures
 from batchyard.engines import managed
 from batchyard.service.rules import WhenFull
 from batchyard.telemetry.logs import LogFormat
@@ -192,6 +192,13 @@ MODELS = Table(
             kind=Variable(),
             about="Environment variable with the upstreams' key. The key itself is never written here.",
             default="no key",
+        ),
+        Key(
+            name="pictures",
+            kind=Word(tuple(Pictures)),
+            about="How the upstreams are asked for pictures: at `/v1/images/generations`, or in a chat whose answer "
+            "has them in its message.",
+            default='"images"',
         ),
         Key(name="aliases", kind=ListOf(Text(), "names"), about="Other names that callers may say."),
         Key(

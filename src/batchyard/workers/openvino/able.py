@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from batchyard.workers.gguf import Gguf, NotGguf, read_gguf
+from batchyard.workers.openvino.pictures import folder as pictures
 
 PACKAGES = ("openvino_genai", "openvino", "tokenizers", "jinja2", "jsonschema", "numpy")
+PICTURE_PACKAGES = ("openvino_genai", "openvino", "numpy", "PIL")
 
 ARCHITECTURES = frozenset({"llama", "qwen2", "qwen3"})
 WEIGHT_TYPES = frozenset({"f16", "q8_0", "q4_0"})
@@ -22,10 +24,13 @@ WITHOUT = frozenset(
 
 def can_load(path: str) -> str | None:
     """Why OpenVINO cannot run this model; None where it can."""
-    absent = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    place = Path(path)
+    paints = pictures.makes_pictures(place)
+    absent = [name for name in (PICTURE_PACKAGES if paints else PACKAGES) if importlib.util.find_spec(name) is None]
     if absent:
         return f"not installed: {', '.join(absent)} (pip install 'batchyard[openvino]')"
-    place = Path(path)
+    if paints:
+        return pictures.why_not(place)
     return _why_not_folder(place) if place.is_dir() else _why_not_gguf(place)
 
 

@@ -9,14 +9,18 @@ from batchyard import demo
 from batchyard.domain.errors import Unavailable
 from batchyard.engine import Abilities
 from batchyard.workers import machine
-from batchyard.workers.openai import CHAT, COMPLETIONS
+from batchyard.workers.openai import CHAT, COMPLETIONS, IMAGES
 from batchyard.workers.openvino.able import can_load
 from batchyard.workers.openvino.board import Board
 from batchyard.workers.openvino.config import Config
 from batchyard.workers.openvino.model import OpenVinoModel
+from batchyard.workers.openvino.pictures.folder import grain, makes_pictures
+from batchyard.workers.openvino.pictures.model import PictureModel
+from batchyard.workers.openvino.pictures.painter import build_painter
 from batchyard.workers.openvino.pipeline import BLOCK_TOKENS, Shape, build_pipeline, schema_trial
 from batchyard.workers.openvino.schemas import SchemaCheck
 from batchyard.workers.openvino.source import Source, read_source
+from batchyard.workers.serve import Model
 
 SLOTS_PER_CORE = 32
 MOST_SLOTS = 256
@@ -25,18 +29,37 @@ CACHE_SHARE = 0.5
 """The part of the memory left beside the weights that the key-value cache may take."""
 
 
-def load(data: bytes) -> OpenVinoModel:
+def load(data: bytes) -> Model:
     """Load the configured model. Raises Unavailable."""
     config = msgspec.msgpack.decode(data, type=Config)
     reason = can_load(config.model_path)
     if reason is not None:
         raise Unavailable(f"OpenVINO cannot run {config.model_path}: {reason}.", remedy="Use the llamacpp engine.")
+    if makes_pictures(Path(config.model_path)):
+        return load_pictures(config)
+    return load_words(config)
+
+
+def load_words(config: Config) -> OpenVinoModel:
+    """A model that writes. Raises Unavailable."""
     source = read_source(Path(config.model_path))
     context, shape = sizes(config, source, machine.cores(), machine.free_bytes())
     board = Board(partial(build_pipeline, config.model_path, shape))
     board.start()
     schemas = SchemaCheck(schema_trial(str(demo.model_path())))
     return OpenVinoModel(board, source, schemas, _abilities(config, context, shape))
+
+
+def load_pictures(config: Config) -> PictureModel:
+    """A pipeline that makes pictures, one at a time, with all threads. Raises Unavailable."""
+    folder = Path(config.model_path)
+    abilities = Abilities(
+        endpoints=frozenset({IMAGES}),
+        models=config.names or None,
+        slots=1,
+        description=f"OpenVINO, {folder.name}, pictures, one at a time",
+    )
+    return PictureModel(build_painter(folder, config.threads), grain(folder), abilities)
 
 
 def sizes(config: Config, source: Source, cores: int, free_bytes: int | None) -> tuple[int, Shape]:

@@ -2,7 +2,6 @@
 
 import importlib
 import itertools
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,9 +9,8 @@ from msgspec import Struct
 
 from batchyard.domain.errors import Unavailable
 from batchyard.workers.openvino.board import Generated, Handle, Pipeline
+from batchyard.workers.openvino.library import DEVICE, genai_library
 from batchyard.workers.openvino.schemas import Trial
-
-DEVICE = "CPU"
 
 BLOCK_TOKENS = 32
 """Tokens per block of the key-value cache on a CPU."""
@@ -38,7 +36,7 @@ class Shape(Struct, frozen=True):
 
 def build_pipeline(path: str, shape: Shape) -> Pipeline:
     """Load a model. Raises Unavailable."""
-    genai = _genai()
+    genai = genai_library()
     properties = {"CPU_RUNTIME_CACHE_CAPACITY": SHAPES_REMEMBERED}
     if shape.threads is not None:
         properties["INFERENCE_NUM_THREADS"] = shape.threads
@@ -138,14 +136,3 @@ def _written(genai: Any, settings: Settings) -> Any:
         else:
             setattr(config, name, value)
     return config
-
-
-def _genai() -> Any:
-    # Its telemetry writes into the home folder and calls home; without the package a stub takes its place.
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    try:
-        return importlib.import_module("openvino_genai")
-    except ImportError as error:
-        raise Unavailable(
-            f"The OpenVINO engine is not installed: {error}.", remedy="Run: pip install 'batchyard[openvino]'"
-        ) from error

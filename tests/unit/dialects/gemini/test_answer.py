@@ -96,6 +96,36 @@ def test_pictures_that_were_made_are_parts() -> None:
     assert shown == [{"mimeType": "image/png", "data": "AAAA"}, {"mimeType": "image/png", "data": "BBBB"}]
 
 
+def test_pictures_of_one_choice_are_parts_of_one_candidate_beside_the_words() -> None:
+    data = [{"b64_json": "AA", "index": 0, "text": "Two."}, {"b64_json": "BB", "index": 0}]
+    response = from_pictures({"data": data, "output_format": "webp"}, "m", "r")
+    shown = [{"inlineData": {"mimeType": "image/webp", "data": each}} for each in ("AA", "BB")]
+    assert parts(response) == [{"text": "Two."}, *shown] and len(response["candidates"]) == 1
+
+
+def test_a_prompt_that_was_written_anew_is_told() -> None:
+    response = from_pictures({"data": [{"b64_json": "AA", "revised_prompt": "A boat."}]}, "m", "r")
+    assert parts(response)[0] == {"text": "A boat."}
+
+
+def test_words_that_came_instead_of_a_picture_are_told() -> None:
+    [candidate] = from_pictures({"data": [], "text": "No."}, "m", "r")["candidates"]
+    assert (candidate["finishReason"], candidate["content"]["parts"]) == ("NO_IMAGE", [{"text": "No."}])
+
+
+def test_pictures_in_a_chat_are_parts() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    response = told(Manner(pictures=True), images=[image])
+    assert parts(response) == [{"text": "Rain."}, {"inlineData": {"mimeType": "image/png", "data": "AAAA"}}]
+    assert response["candidates"][0]["finishReason"] == "STOP"
+
+
+def test_a_chat_that_should_have_shown_a_picture_and_did_not_says_so() -> None:
+    response = told(Manner(pictures=True))
+    assert response["candidates"][0]["finishReason"] == "NO_IMAGE"
+    assert parts(response) == [{"text": "Rain."}]
+
+
 def test_no_picture_is_told() -> None:
     assert from_pictures({"data": []}, "m", "r")["candidates"] == [{"index": 0, "finishReason": "NO_IMAGE"}]
 

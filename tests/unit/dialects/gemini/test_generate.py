@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from batchyard.dialects.gemini.generate import CHAT, IMAGES, asked
+from batchyard.dialects.gemini.generate import CHAT, IMAGES, Asked, asked
 from batchyard.dialects.gemini.unfit import Rpc, Shapeless, Unfit
 from batchyard.domain.attachment import Attachment, attachment
 
 PNG = b"\x89PNG\xfb\xff"
+A_PICTURE = {"mimeType": "image/png", "data": base64.b64encode(PNG).decode()}
 
 
 def _unpadded(data: bytes) -> bytes:
@@ -234,6 +235,84 @@ def test_a_picture_to_be_made_goes_to_the_endpoint_of_pictures() -> None:
     read = asked(wanted)
     assert read.endpoint == IMAGES
     assert read.body == {"prompt": "A red boat", "response_format": "b64_json", "seed": 4, "size": "1024x576"}
+
+
+def picturing(*parts: dict[str, Any], config: dict[str, Any] | None = None, **fields: Any) -> Asked:
+    wanted = {"responseModalities": ["TEXT", "IMAGE"], **(config or {})}
+    return asked(request(*(parts or [{"text": "A boat"}]), generationConfig=wanted, **fields))
+
+
+def test_all_words_of_a_request_are_the_prompt_the_systems_first() -> None:
+    contents = [
+        {"role": "user", "parts": [{"text": "A boat."}]},
+        {"role": "model", "parts": [{"text": "Which colour?"}]},
+        {"role": "user", "parts": [{"text": "Red."}, {"text": "At night."}]},
+    ]
+    read = picturing(systemInstruction={"parts": [{"text": "Draw in oil."}]}, contents=contents)
+    assert read.body["prompt"] == "Draw in oil.\nA boat.\nWhich colour?\nRed.\nAt night."
+
+
+@pytest.mark.parametrize(
+    ("image", "size"),
+    [
+        ({"aspectRatio": "16:9"}, "1024x576"),
+        ({"aspectRatio": "9:16", "imageSize": "2K"}, "1152x2048"),
+        ({"imageSize": "512"}, "512x512"),
+        ({"aspectRatio": "3:2"}, "1024x688"),
+        ({"aspectRatio": "1:32", "imageSize": "512"}, "16x512"),
+    ],
+)
+def test_a_size_by_name_and_ratio_is_told_in_pixels_that_every_model_takes(image: dict[str, Any], size: str) -> None:
+    assert picturing(config={"imageConfig": image}).body["size"] == size
+
+
+def test_how_many_pictures_and_in_which_format_is_told() -> None:
+    options = {"mimeType": "image/jpeg", "compressionQuality": 80}
+    body = picturing(config={"candidateCount": 2, "imageConfig": {"imageOutputOptions": options}}).body
+    assert (body["n"], body["output_format"], body["output_compression"]) == (2, "jpeg", 80)
+
+
+@pytest.mark.parametrize(
+    ("image", "field"),
+    [
+        ({"aspectRatio": "wide"}, "aspectRatio"),
+        ({"imageSize": "8K"}, "imageSize"),
+        ({"imageOutputOptions": {"mimeType": "image/gif"}}, "imageOutputOptions.mimeType"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+@pytest.mark.parametrize("parts", [[{"text": "A boat"}], [{"text": "Blue"}, {"inlineData": A_PICTURE}]])
+def test_a_wish_about_pictures_that_nobody_knows_is_refused(
+    parts: list[dict[str, Any]], image: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(Unfit) as refused:
+        picturing(*parts, config={"imageConfig": image})
+    assert refused.value.field == f"generationConfig.imageConfig.{field}"
+
+
+def test_a_picture_without_words_cannot_be_made() -> None:
+    with pytest.raises(Unfit, match="no words") as refused:
+        picturing({"text": "  "})
+    assert refused.value.field == "contents"
+
+
+def test_a_request_that_shows_a_picture_asks_for_one_in_a_chat() -> None:
+    image = {"aspectRatio": "16:9", "imageSize": "2K"}
+    read = picturing({"text": "Make it blue"}, {"inlineData": A_PICTURE}, config={"imageConfig": image, "seed": 3})
+    assert read.endpoint == CHAT and read.manner.pictures
+    assert read.body["modalities"] == ["image", "text"] and read.body["seed"] == 3
+    assert read.body["image_config"] == {"aspect_ratio": "16:9", "image_size": "2K"}
+    assert [part["type"] for part in read.body["messages"][0]["content"]] == ["text", "image_url"]
+
+
+def test_the_format_of_a_picture_cannot_be_chosen_in_a_chat() -> None:
+    image = {"imageOutputOptions": {"mimeType": "image/jpeg"}}
+    with pytest.raises(Unfit, match="format"):
+        picturing({"text": "Blue"}, {"inlineData": A_PICTURE}, config={"imageConfig": image})
+
+
+def test_a_file_that_is_shown_asks_for_a_picture_in_a_chat_too() -> None:
+    assert picturing({"text": "Blue"}, {"fileData": {"fileUri": "files/abc"}}).endpoint == CHAT
 
 
 def test_sound_is_not_made_here() -> None:

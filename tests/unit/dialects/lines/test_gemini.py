@@ -136,6 +136,11 @@ def test_an_answer_is_told_as_its_row_asked_in_either_spelling(name: str) -> Non
     made = Answer(200, b'{"data": [{"b64_json": "AAAA"}]}')
     [candidate] = told(made, with_config(name, {"responseModalities": ["IMAGE"]}))["response"]["candidates"]
     assert candidate["content"]["parts"] == [{"inlineData": {"mimeType": "image/png", "data": "AAAA"}}]
+    shown = {"type": "image_url", "image_url": {"url": "data:image/png;base64,BBBB"}}
+    message = {"choices": [{"message": {"content": None, "images": [shown]}, "finish_reason": "stop"}]}
+    chat = Answer(200, json.dumps(message).encode())
+    [candidate] = told(chat, with_config(name, {"responseModalities": ["IMAGE"]}))["response"]["candidates"]
+    assert candidate["content"]["parts"] == [{"inlineData": {"mimeType": "image/png", "data": "BBBB"}}]
     enum: dict[str, Any] = {"responseMimeType": "text/x.enum", "responseSchema": {"type": "STRING", "enum": ["RED"]}}
     [candidate] = told(answered('"RED"'), with_config(name, enum))["response"]["candidates"]
     assert candidate["content"]["parts"] == [{"text": "RED"}]

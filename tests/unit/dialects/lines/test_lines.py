@@ -394,3 +394,43 @@ def test_what_follows_the_body_makes_no_other_request(tail: bytes) -> None:
     alike = [line % (b"a", body, b"", b""), line % (b"b", body, b"", tail), line % (b"c", body, b" ", tail)]
     digests = {read(each).digest for each in alike}
     assert len(digests) == 1 and digests != {0}
+
+
+# Pictures
+
+PICTURES = "/v1/images/generations"
+
+
+def test_a_line_that_asks_for_pictures_is_described() -> None:
+    line = read(as_line("a", {"prompt": "a cat", "size": "64x64", "seed": 1}, url="/images/generations"))
+    assert (line.endpoint, line.model, line.output_tokens) == (PICTURES, "own", 0)
+    assert line.digest and not read(as_line("a", {"prompt": "a cat"}, url=PICTURES)).digest
+
+
+@pytest.mark.parametrize("size", ["64x64", "128x64"])
+def test_lines_that_differ_in_their_size_are_told_apart(size: str) -> None:
+    reader = lines()
+    digests: list[int] = []
+    for each in ("64x64", size, "64x64"):
+        found = reader.read(1, as_line("a", {"prompt": "a cat", "seed": 1, "size": each}, url=PICTURES))
+        assert isinstance(found, Line)
+        digests.append(found.digest)
+    assert digests[0] == digests[2] and (digests[0] == digests[1]) == (size == "64x64")
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "says"),
+    [
+        ({"prompt": "a cat", "response_format": "url"}, "body.response_format", "b64_json"),
+        ({"prompt": "a cat", "size": "huge"}, "body.size", "1024x1024"),
+        ({"prompt": "a cat", "n": 11}, "body.n", "1 to 10"),
+        ({"input": "a cat"}, "body.prompt", "a string"),
+    ],
+)
+def test_what_no_picture_can_be_made_of_is_refused_with_the_remedy(body: dict[str, Any], param: str, says: str) -> None:
+    reader = lines()
+    for number in (1, 2):  # quickly and slowly
+        found = reader.read(number, as_line("a", body, url=PICTURES))
+        assert isinstance(found, LineError)
+        assert (found.code, found.param) == ("invalid_request", param)
+        assert says in found.remedy

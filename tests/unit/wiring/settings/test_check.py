@@ -36,6 +36,8 @@ def faults(
         ("[models.m]\nflags = { a = 1 }\n" + UP, "models.m.flags", "means nothing to upstreams"),
         ("[models.m]\nupstreams = []", "models.m.upstreams", "Add one"),
         (MODEL + 'upstream_model = "x"', "models.m.upstream_model", "Add upstreams, or drop it"),
+        (MODEL + 'pictures = "chat"', "models.m.pictures", "Add upstreams, or drop it"),
+        ("[models.m]\npictures = 'post'\n" + UP, "models.m.pictures", "images, chat"),
         (MODEL + 'engine = "llamacpp"\nflags = { a = 1 }', "models.m.flags", "engine llamacpp"),
         ("[models.m]\nslots = 4\nbatch_slots = 5\n" + UP, "models.m.batch_slots", "1 to 4"),
         (MODEL + 'aliases = ["m"]', "models.m.aliases", '"m"'),
@@ -142,6 +144,7 @@ def test_a_file_becomes_what_a_server_is_told(tmp_path: Path) -> None:
         upstreams = ["http://a/v1", "http://b/v1"]
         upstream_model = "theirs"
         api_key_env = "REMOTE_KEY"
+        pictures = "chat"
         batch_slots = 2
         images = "pass"
         requests_per_minute = 60
@@ -189,6 +192,7 @@ def test_a_file_becomes_what_a_server_is_told(tmp_path: Path) -> None:
     assert (served.template_arguments, served.engine_start_seconds) == ('{"thinking":false}', 3600)
     assert (remote.upstreams, remote.upstream_model) == (("http://a/v1", "http://b/v1"), "theirs")
     assert (remote.api_key_env, remote.batch_slots, own.api_key_env) == ("REMOTE_KEY", 2, "")
+    assert (remote.pictures, own.pictures) == ("chat", "images")
     assert options.quota == Quota(files=7, batches=8)
     own_limits = {"remote": ModelLimits(tokens_per_minute=1000)}
     assert options.projects["p"].quota == Quota(files=9, batches=8, models=own_limits) and options.projects["p"].create

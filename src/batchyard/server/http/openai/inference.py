@@ -1,4 +1,4 @@
-"""The calls that a model answers at once: chat, completions, embeddings, responses, score, rerank."""
+"""The calls that a model answers at once: chat, completions, embeddings, responses, score, rerank, pictures."""
 
 from collections.abc import Awaitable, Callable
 
