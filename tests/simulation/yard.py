@@ -76,6 +76,7 @@ from tests.simulation.loop import SimulatedLoop
 from tests.simulation.offload import InlineOffload
 from tests.simulation.phases import Reached, WatchedParking, watched, watched_store
 from tests.simulation.trace import Trace
+from tests.support.rows import as_line, succeeded
 from tests.support.tenants import OURS, START, THEIRS, a_project, an_endpoint, pieces
 
 T = TypeVar("T")
@@ -600,7 +601,8 @@ class Simulation:
         if batch.form is not Form.GEMINI:
             return output, await self._lines(batch, batch.error_file_id, blobs)
         assert batch.error_file_id is None
-        return [_good(row) for row in output if "response" in row], [_bad(row) for row in output if "error" in row]
+        good = [as_line(row) for row in output if succeeded(row)]
+        return good, [as_line(row) for row in output if not succeeded(row)]
 
     async def _lines(self, batch: Batch, id: Any, blobs: local.LocalBlobs) -> list[dict[str, Any]]:
         assert self.store is not None
@@ -630,26 +632,6 @@ class Simulation:
         going = {each.event.batch_id for each, _ in await self.store.webhooks.due(START << 1, 10_000)}
         assert all(found == {ends[batch]} for batch, found in self.heard.items())
         assert self.heard.keys() | going == ends.keys()
-
-
-def _good(row: Json) -> Json:
-    """A row that succeeded as a line of OpenAI's."""
-    response = row["response"]
-    if "embedding" in response:
-        vector, tokens = response["embedding"]["values"], int(response["tokenCount"])
-        data = [{"object": "embedding", "index": 0, "embedding": vector}]
-        body: Json = {"object": "list", "data": data, "usage": {"prompt_tokens": tokens}}
-    else:
-        message = {"content": response["candidates"][0]["content"]["parts"][0]["text"]}
-        usage = {"prompt_tokens": response["usageMetadata"]["promptTokenCount"]}
-        body = {"object": "chat.completion", "choices": [{"message": message}], "usage": usage}
-    return {"custom_id": row["key"], "response": {"body": body}}
-
-
-def _bad(row: Json) -> Json:
-    """A row that did not, as a line of OpenAI's."""
-    code = {1: "batch_cancelled", 4: "batch_expired"}.get(row["error"]["code"])
-    return {"custom_id": row["key"], "error": None if code is None else {"code": code}}
 
 
 async def unchecked(_: Batch, lines: bytes) -> Checked:

@@ -11,6 +11,7 @@ from openai.types import Batch
 
 from batchyard.domain.result import usage_of
 from tests.support.cli import Cli, Running
+from tests.support.rows import a_row, as_line, succeeded
 
 CHAT = "/v1/chat/completions"
 TERMINAL = frozenset({"completed", "failed", "expired", "cancelled"})
@@ -53,6 +54,34 @@ def create(client: OpenAI, content: bytes) -> Batch:
     return client.batches.create(input_file_id=file.id, endpoint=CHAT, completion_window="24h")
 
 
+def create_rows(client: OpenAI, content: bytes) -> Batch:
+    """On Gemini's wire, of a file."""
+    file = client.files.create(file=("in.jsonl", _as_rows(content)), purpose="batch")
+    return _create_on_gemini(client, {"fileName": f"files/{file.id.removeprefix('file-')}"})
+
+
+def create_inline(client: OpenAI, content: bytes) -> Batch:
+    """On Gemini's wire, of requests in the call, which keep their key as metadata."""
+    rows = [json.loads(row) for row in _as_rows(content).splitlines()]
+    asked = [{"request": row["request"], "metadata": {"key": row["key"]}} for row in rows]
+    return _create_on_gemini(client, {"requests": {"requests": asked}})
+
+
+CREATE = {"openai": create, "gemini file": create_rows, "gemini inline": create_inline}
+"""How batches are asked for; whichever way, all wires show them."""
+
+
+def _as_rows(content: bytes) -> bytes:
+    lines = [json.loads(line) for line in content.splitlines()]
+    return b"".join(a_row(line["custom_id"], line["body"]["messages"][0]["content"]) for line in lines)
+
+
+def _create_on_gemini(client: OpenAI, source: dict[str, Any]) -> Batch:
+    url = str(client.base_url).replace("/v1/", "/gemini/v1beta/models/m:batchGenerateContent")
+    made: Any = client.post(url, cast_to=object, body={"batch": {"inputConfig": source}})
+    return client.batches.retrieve(made["name"].replace("batches/", "batch_"))
+
+
 def until(client: OpenAI, id: str, reached: Callable[[Batch], bool]) -> Batch:
     """Ask again and again until the batch is as wanted."""
     for _ in range(POLLS):
@@ -72,9 +101,19 @@ def lines_of(client: OpenAI, id: str | None) -> list[dict[str, Any]]:
     return [json.loads(line) for line in client.files.content(id).content.splitlines()] if id else []
 
 
+def results_of(client: OpenAI, batch: Batch) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The lines that succeeded, and the others, as OpenAI's wire has them."""
+    output = lines_of(client, batch.output_file_id)
+    if not output or "custom_id" in output[0]:
+        return output, lines_of(client, batch.error_file_id)
+    rows = [row if "key" in row else row | row["metadata"] for row in output]
+    good = [as_line(row) for row in rows if succeeded(row)]
+    return good, [as_line(row) for row in rows if not succeeded(row)]
+
+
 def assert_whole(client: OpenAI, batch: Batch, ids: Sequence[str]) -> tuple[list[str], list[str]]:
     """Every id exactly once, in one of the files; counts and tokens as there. The ids of both files."""
-    output, errors = lines_of(client, batch.output_file_id), lines_of(client, batch.error_file_id)
+    output, errors = results_of(client, batch)
     assert sorted(line["custom_id"] for line in [*output, *errors]) == sorted(ids)
     assert all(line["response"]["status_code"] == 200 for line in output)
     ran = [line for line in errors if line["error"] is None]
