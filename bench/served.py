@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -148,11 +148,11 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path, *flags: str) -> Generator[Served]:
-    """Serve the echo engine from a fresh data folder below `folder`, on the first core."""
+def served(folder: Path, *flags: str, engine: Sequence[str] = ("--engine", "echo")) -> Generator[Served]:
+    """Serve an engine from a fresh data folder below `folder`, on the first core."""
     data, log = folder / "data", folder / "server.log"
     environment, counts = _counting(folder)
-    words = [sys.executable, "-m", "batchyard", "serve", "--engine", "echo", "--port", "0", "--data-dir", str(data)]
+    words = [sys.executable, "-m", "batchyard", "serve", *engine, "--port", "0", "--data-dir", str(data)]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*words, *flags],
