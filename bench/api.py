@@ -32,11 +32,13 @@ from bench.command import BATCHYARD, HERE
 GB = 1_000_000_000
 MB = 1_000_000
 BLOCK_LINES = 500
+LINE_BYTES = 2000
 MARK = b"@BLOCK@@"
 TICKS = os.sysconf("SC_CLK_TCK")
 LOOK_SECONDS = 0.05
 WORDS = "alpha beta gamma delta model token batch prefix latency data query movie review the of and to in"
 BOUNDARY = "----one-file-in-a-form"
+FORM = f"content-type: multipart/form-data; boundary={BOUNDARY}"
 TERMINAL = frozenset({"completed", "failed", "expired", "cancelled"})
 
 
@@ -156,6 +158,7 @@ class Bench:
         self._block = make_block(line_bytes)
         self.measured = Measured(lines=self._blocks * BLOCK_LINES, input_bytes=self._blocks * len(self._block))
         self._server = Server(folder)
+        self._small = self._small_batch()
 
     def run(self, *, kill: bool) -> Measured:
         measured = self.measured
@@ -174,24 +177,42 @@ class Bench:
     def close(self) -> None:
         self._server.kill()
 
-    def _upload(self) -> str:
+    def upload(self, purpose: str = "batch", rate: float | None = None) -> Step:
+        """Send the file, at so many bytes a second at most, and forget it once it is kept."""
+        self._server.call("DELETE", f"/v1/files/{self._upload(purpose, rate)}")
+        return self.measured.steps["upload"]
+
+    def _upload(self, purpose: str = "batch", rate: float | None = None) -> str:
         size, answer = self.measured.input_bytes, dict[str, Any]()
 
         def send() -> int:
-            start, end = _form()
+            start, end = _form(purpose)
+            began = time.perf_counter()
             with self._server.connect() as line:
                 length = len(start) + size + len(end)
-                kind = f"content-type: multipart/form-data; boundary={BOUNDARY}"
-                line.sendall(self._server.head("POST", "/v1/files", length, kind) + start)
+                line.sendall(self._server.head("POST", "/v1/files", length, FORM) + start)
                 for number in range(self._blocks):
                     line.sendall(self._block.replace(MARK, b"%08d" % number))
+                    if rate is not None:
+                        time.sleep(max(began + (number + 1) * len(self._block) / rate - time.perf_counter(), 0))
                 line.sendall(end)
                 answer.update(json.loads(b"".join(_body(line))))
             return size
 
-        self._step("upload", "/v1/batches?limit=1", send)
+        self._step("upload", self._small, send)
         assert answer.get("bytes") == size, answer
         return answer["id"]
+
+    def _small_batch(self) -> str:
+        """The path of a batch of one line, for whoever asks how it is."""
+        lines = make_block(LINE_BYTES)
+        start, end = _form("batch")
+        body = start + lines[: lines.index(b"\n") + 1] + end
+        with self._server.connect() as line:
+            line.sendall(self._server.head("POST", "/v1/files", len(body), FORM) + body)
+            file = json.loads(b"".join(_body(line)))
+        asked = {"input_file_id": file["id"], "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+        return f"/v1/batches/{self._server.call('POST', '/v1/batches', asked)['id']}"
 
     def _create(self, file: str) -> str:
         began = time.perf_counter()
@@ -244,9 +265,9 @@ class Bench:
             self.measured.ranges_agree = pieces.digest() == whole.digest()
             return size
 
-        self._step("download", "/v1/batches?limit=1", read)
+        self._step("download", self._small, read)
         self.measured.output_bytes = self.measured.steps["download"].bytes
-        self._step("ranges", "/v1/batches?limit=1", read_ranges)
+        self._step("ranges", self._small, read_ranges)
 
     def _chunks(self, path: str, *fields: str) -> Iterator[bytes]:
         with self._server.connect() as line:
@@ -302,9 +323,9 @@ def disk_rate(folder: Path) -> float:
     return (1 << 30) / seconds
 
 
-def _form() -> tuple[bytes, bytes]:
+def _form(purpose: str) -> tuple[bytes, bytes]:
     start = (
-        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--{BOUNDARY}\r\n'
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\n{purpose}\r\n--{BOUNDARY}\r\n'
         'Content-Disposition: form-data; name="file"; filename="in.jsonl"\r\n\r\n'
     )
     return start.encode(), f"\r\n--{BOUNDARY}--\r\n".encode()
@@ -411,7 +432,7 @@ def report(measured: Measured) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=1.0)
-    parser.add_argument("--line-bytes", type=int, default=2000)
+    parser.add_argument("--line-bytes", type=int, default=LINE_BYTES)
     parser.add_argument("--folder", help="where the files go (default: the temporary folder)")
     parser.add_argument("--no-kill", action="store_true", help="let the server live all the time")
     asked = parser.parse_args()

@@ -5,10 +5,13 @@ A blob is written once, whole, and never changed. Its key is made by us: a folde
 key names nothing.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
+
+Put = Callable[[bytes], None]
+"""Takes the next bytes of a blob, in the thread of whoever calls; they may be forgotten when it returns."""
 
 
 class Kept(Struct, frozen=True):
@@ -34,6 +37,13 @@ class Writer(Protocol):
 
     async def write(self, data: bytes) -> None:
         """Take the next bytes. Returns once they are on their way; memory stays bounded however much is written."""
+        ...
+
+    async def fill(self, step: Callable[[Put], None]) -> None:
+        """Carry out a step that blocks and puts the next bytes, where writing blocks: they need not pass the loop.
+
+        Returns once the step has. Raises what it raises; what it had put by then is written.
+        """
         ...
 
     async def commit(self) -> Kept:

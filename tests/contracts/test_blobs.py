@@ -1,18 +1,22 @@
 """What all blobs keep: see `batchyard.blob`."""
 
+import asyncio
 import hashlib
 from contextlib import aclosing
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from threading import Event
 
 import pytest
 
-from batchyard.blob import Blobs, Kept
+from batchyard.blob import Blobs, Kept, Put
 from batchyard.blobs import local
 from batchyard.disk import Disk
 from batchyard.disks.local import LocalDisk
-from batchyard.domain.errors import NotFound, Unavailable
+from batchyard.domain.errors import Invalid, NotFound, Unavailable
+from batchyard.offload import Lanes
 from tests.simulation.disk import Faults
 from tests.support.house import FOLDER, a_disk
 from tests.support.tenants import TurnsOffload
@@ -55,6 +59,77 @@ async def test_a_blob_is_read_back_with_its_hashes(blobs: Blobs, size: int) -> N
     )
     assert await blobs.size(KEY) == size
     assert await read(blobs, KEY, 0, size) == data
+
+
+async def test_a_blob_may_be_filled_by_steps_that_block(blobs: Blobs) -> None:
+    """Before, between and after what is written; each step puts as much as it likes, or nothing."""
+    data, writer, start = Random(5).randbytes(3 << 20), await blobs.create(KEY, md5=True), 0
+    for size, filled in [
+        (5, False),
+        (1 << 20, True),
+        (0, True),
+        (70_000, False),
+        (3, True),
+        (1 << 20, False),
+        (9, True),
+    ]:
+        piece = data[start : start + size]
+        if filled:
+            await writer.fill(partial(_put_halves, piece))
+        else:
+            await writer.write(piece)
+        start += size
+    kept = await writer.commit()
+    expected = data[:start]
+    assert (kept.bytes, kept.sha256) == (start, hashlib.sha256(expected).hexdigest())
+    assert kept.md5 == hashlib.md5(expected).hexdigest()
+    assert await read(blobs, KEY, 0, start) == expected
+
+
+async def test_what_a_step_raises_is_raised_and_the_blob_can_be_given_up(blobs: Blobs) -> None:
+    def fail(put: Put) -> None:
+        put(b"x" * (2 << 20))
+        raise Invalid("no more")
+
+    writer = await blobs.create(KEY)
+    await writer.fill(partial(_put_halves, b"before"))
+    with pytest.raises(Invalid, match="no more"):
+        await writer.fill(fail)
+    assert writer.written == 6 + (2 << 20)
+    await writer.abort()
+    assert list(await blobs.keys("files")) == []
+
+
+async def test_giving_up_waits_for_a_step_whose_caller_has_left(tmp_path: Path) -> None:
+    """The step puts what it has into a file that is there, not into another that has got its descriptor."""
+    lanes, begun, go_on, ended = Lanes(2), Event(), Event(), Event()
+
+    def slow(put: Put) -> None:
+        begun.set()
+        go_on.wait(10)
+        put(b"late")
+        ended.set()
+
+    blobs = await local.open(local.Config(folder=f"{tmp_path}/blobs"), LocalDisk(), TurnsOffload(), lanes=lanes)
+    writer = await blobs.create(KEY)
+    async with asyncio.TaskGroup() as group:
+        filling = group.create_task(writer.fill(slow))
+        assert await asyncio.to_thread(begun.wait, 10)
+        filling.cancel()
+        await asyncio.wait({filling})
+        giving_up = group.create_task(writer.abort())
+        await asyncio.sleep(0)
+        assert not giving_up.done()
+        go_on.set()
+        await giving_up
+    assert ended.is_set() and list((tmp_path / "blobs/new").iterdir()) == []
+    lanes.close()
+
+
+def _put_halves(data: bytes, put: Put) -> None:
+    for half in (data[: len(data) // 2], data[len(data) // 2 :]):
+        if half:
+            put(half)
 
 
 async def test_any_range_is_read(blobs: Blobs) -> None:
@@ -181,6 +256,13 @@ async def test_a_full_disk_is_told_and_leaves_nothing() -> None:
             await writer.write(b"x" * (1 << 20))
     assert told.value.reason == "disk_full"
     await writer.abort()
+    assert disk.files() == {}
+    filled = await blobs.create(KEY)
+    with pytest.raises(Unavailable) as told_again:
+        for _ in range(10):
+            await filled.fill(partial(_put_halves, b"x" * (1 << 20)))
+    assert told_again.value.reason == "disk_full"
+    await filled.abort()
     assert disk.files() == {}
     await put(blobs, KEY, b"small")
 

@@ -1,6 +1,7 @@
 """`kill -9` of the real server while batches are in each of their states; after a restart all end as if nothing was."""
 
 import signal
+import socket
 from random import Random
 
 import pytest
@@ -144,3 +145,23 @@ def test_sigterm_in_the_middle_loses_nothing(cli: Cli) -> None:
             batch = ended(client, made.id)
             assert batch.status == "completed"
             assert_whole(client, batch, ids_of(60))
+
+
+def test_killed_while_a_large_file_arrives_nothing_of_it_is_left(cli: Cli) -> None:
+    """So much of it has come that it is being examined."""
+    blobs, sent = cli.path("batchyard-data/blobs"), requests(1000) * 160
+    with serving(cli, *ECHO) as (run, client):
+        head = (
+            f"POST /v1/files HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {client.api_key}\r\n"
+            f"content-type: multipart/form-data; boundary=b\r\ncontent-length: {len(sent) * 2}\r\n\r\n"
+            '--b\r\ncontent-disposition: form-data; name="file"; filename="in.jsonl"\r\n\r\n'
+        )
+        with socket.create_connection((client.base_url.host, client.base_url.port or 80)) as line:
+            line.sendall(head.encode() + sent)
+            while sum(path.stat().st_size for path in (blobs / "new").iterdir()) < 16 << 20:
+                assert client.files.list().data == []
+            kill(run)
+    with serving(cli, *ECHO) as (_, client):
+        assert client.files.list().data == []
+        assert [list((blobs / name).iterdir()) for name in ("new", "files")] == [[], []]
+        assert client.files.create(file=("in.jsonl", sent), purpose="batch").bytes == len(sent)

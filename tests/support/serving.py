@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from batchyard.blobs import local
 from batchyard.clock import Clock, SystemClock
 from batchyard.config import DispatchSettings, ImageSettings
+from batchyard.disk import Disk
 from batchyard.disks.local import LocalDisk
 from batchyard.domain.access import HOME, NO_LIMITS, Caller, ModelLimits, Quota, Role
 from batchyard.domain.price import Price
@@ -72,6 +73,8 @@ class Options:
     walks: CalendarSettings | None = None
     slots: int | None = None
     heavy_bytes: int | None = None
+    blob_disk: Disk = field(default_factory=LocalDisk)
+    blob_threads: bool = False
     price: Price | None = None
     model_limits: ModelLimits = NO_LIMITS
     rate_seconds: Callable[[], float] = loop_seconds
@@ -176,11 +179,12 @@ async def live(**options: Any) -> AsyncGenerator[Live]:
         folder = stack.enter_context(TemporaryDirectory(prefix="batchyard-test-"))
         store = await sqlite.open(sqlite.Config(path=":memory:"), inline)
         stack.push_async_callback(store.close)
-        made, lanes = Options(**options), Lanes(2)
+        made, lanes, streams = Options(**options), Lanes(2), Lanes(4)
         stack.callback(lanes.close)
+        stack.callback(streams.close)
         engine = made.engine or echo.open(echo.Config(script=made.script, telling=made.telling))
         stack.push_async_callback(engine.close)
-        rooms = await _rooms(made, engine, store, folder, lanes)
+        rooms = await _rooms(made, engine, store, folder, lanes, streams if made.blob_threads else None)
         stack.push_async_callback(rooms.close)
         house = rooms.house
         first = await house.access.first_admin_key()
@@ -198,8 +202,10 @@ async def live(**options: Any) -> AsyncGenerator[Live]:
         yield server
 
 
-async def _rooms(options: Options, engine: Engine, store: sqlite.SqliteStore, folder: str, lanes: Lanes) -> Rooms:
-    blobs = await local.open(local.Config(folder=f"{folder}/blobs"), LocalDisk(), inline)
+async def _rooms(
+    options: Options, engine: Engine, store: sqlite.SqliteStore, folder: str, lanes: Lanes, streams: Lanes | None
+) -> Rooms:
+    blobs = await local.open(local.Config(folder=f"{folder}/blobs"), options.blob_disk, inline, lanes=streams)
     ground = Ground(
         store=store, blobs=blobs, disk=LocalDisk(), blob_steps=inline, lanes=lanes, clock=options.clock,
         random=Random(7), folder=folder,

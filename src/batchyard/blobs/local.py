@@ -1,7 +1,7 @@
 """Blobs on a local disk: one file each, written under a temporary name, synced, then renamed into place.
 
-Each stream of bytes, in or out, has a lane of its own, so that steps of one never overtake each other and a long one
-holds nobody else up. A writer hashes and writes one megabyte while the next arrives.
+Each stream of bytes, in or out, has lanes of its own, so that steps of one never overtake each other and a long one
+holds nobody else up. A writer writes what came last, while it hashes what came before.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
-from batchyard.blob import Kept
+from batchyard.blob import Kept, Put
 from batchyard.disk import Disk, Handle
 from batchyard.domain.errors import NotFound, Unavailable
 from batchyard.offload import Lanes, Offload, Together, Wish
@@ -61,15 +61,14 @@ class LocalBlobs:
 
     async def create(self, key: str, *, md5: bool = False) -> "LocalWriter":
         path = self.path(key)
-        lane, syncs = self._next_lane(), self._next_lane()
         self._begun += 1
         new = f"{self._folder}/{_NEW}/{self._begun}"
-        handle = await lane(lambda: self._disk.open(new, create=True))
-        return LocalWriter(self, lane, syncs, handle, new, path, md5=md5)
+        handle = await self._next_lane()(lambda: self._disk.open(new, create=True))
+        return LocalWriter(self, self._next_lane, handle, new, path, md5=md5)
 
     async def grow(self, key: str, safe: int) -> "LocalGrower":
         path, growing = self.path(key), self._growing(key)
-        lane, syncs = self._next_lane(), self._next_lane()
+        lane = self._next_lane()
         handle, size = await lane(lambda: self._open_growing(growing, path, safe))
         known = self._hashes.pop(growing, None)
         try:
@@ -77,7 +76,7 @@ class LocalBlobs:
         except BaseException:
             await lane(handle.close)
             raise
-        return LocalGrower(self, lane, syncs, handle, growing, path, size, sha256)
+        return LocalGrower(self, self._next_lane, handle, growing, path, size, sha256)
 
     async def adopt(self, key: str, path: str) -> Kept:
         new = self.path(key)
@@ -215,18 +214,40 @@ class _Lane:
         return await self._offload(lambda: _told(step))
 
 
+class _Beside:
+    """A step under way beside its caller, one at a time. A caller that leaves does not end it."""
+
+    def __init__(self, lane: _Lane) -> None:
+        self._lane = lane
+        self._task: asyncio.Task[BaseException | None] | None = None
+
+    def begin(self, step: Callable[[], None]) -> None:
+        self._task = asyncio.get_running_loop().create_task(_outcome(self._lane, step))
+
+    async def settle(self) -> None:
+        """Wait for it. Raises what went wrong."""
+        if self._task is not None and (error := await asyncio.shield(self._task)) is not None:
+            raise error
+        self._task = None
+
+    async def end(self) -> None:
+        """Wait for it, whatever becomes of it."""
+        if self._task is not None:
+            await asyncio.wait({self._task})
+            self._task = None
+
+
 class LocalWriter:
     """See the contract. Small pieces are gathered, so that a thread is troubled once per megabyte.
 
-    Two steps may be under way beside the caller: the writing of what was gathered last, and a sync of what was written
-    before. Both are waited for before the blob is kept or given up.
+    Three steps may be under way beside the caller: the writing of what came last, and the hashing and now and then a
+    sync of what was written before. All are waited for before the blob is kept or given up.
     """
 
     def __init__(
         self,
         blobs: LocalBlobs,
-        lane: _Lane,
-        syncs: _Lane,
+        lane: Callable[[], _Lane],
         handle: Handle,
         new: str,
         path: str,
@@ -236,19 +257,19 @@ class LocalWriter:
         md5: bool = False,
     ) -> None:
         self._blobs = blobs
-        self._lane = lane
-        self._syncs = syncs
+        self._lane = lane()
         self._handle: Handle | None = handle
         self._new = new
         self._path = path
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
+        self._unhashed: list[bytes] = []
+        self._hashed = written
         self._written = written
         self._synced = written
         self._sha256: Hash = sha256 or hashlib.sha256()
-        self._md5 = hashlib.md5(usedforsecurity=False) if md5 else None
-        self._writing: asyncio.Task[BaseException | None] | None = None
-        self._syncing: asyncio.Task[BaseException | None] | None = None
+        self._md5: Hash | None = hashlib.md5(usedforsecurity=False) if md5 else None
+        self._writing, self._hashing, self._syncing = _Beside(self._lane), _Beside(lane()), _Beside(lane())
 
     @property
     def place(self) -> str | None:
@@ -263,63 +284,76 @@ class LocalWriter:
         self._gathered_bytes += len(data)
         if self._gathered_bytes >= _WRITE_BYTES:
             await self._settle_writing()
-            self._begin_writing()
-            await self._sync_now_and_then()
+            self._writing.begin(partial(self._write_all, self._taken()))
+
+    async def fill(self, step: Callable[[Put], None]) -> None:
+        await self._settle_writing()
+        self._writing.begin(partial(self._fill, self._taken(), step))
+        await self._settle_writing()
 
     async def commit(self) -> Kept:
         await self._settle_writing()
-        await self._settle_syncing()
+        await self._hashing.settle()
+        await self._syncing.settle()
         return await self._lane(self._commit)
 
     async def abort(self) -> None:
-        for task in (self._writing, self._syncing):
-            if task is not None:
-                await asyncio.wait({task})
-        self._writing = self._syncing = None
+        for step in (self._writing, self._hashing, self._syncing):
+            await step.end()
         await self._lane(self._abort)
 
-    def _begin_writing(self) -> None:
-        pieces, self._gathered, self._gathered_bytes = self._gathered, [], 0
-        self._writing = asyncio.get_running_loop().create_task(_outcome(self._lane, partial(self._write, pieces)))
-
     async def _settle_writing(self) -> None:
-        await _settled(self._writing)
-        self._writing = None
+        """Have what is being written written; hash it, and now and then sync it, beside what comes next."""
+        await self._writing.settle()
+        if self._unhashed:
+            await self._hashing.settle()
+            self._hashing.begin(partial(self._hash, self._unhashed))
+            self._unhashed = []
+        if self._written - self._synced >= _SYNC_BYTES:
+            await self._syncing.settle()  # the disk sets the pace: at most two such lots are not safe
+            self._synced = self._written
+            self._syncing.begin(self._open().sync)
 
-    async def _settle_syncing(self) -> None:
-        await _settled(self._syncing)
-        self._syncing = None
+    def _taken(self) -> list[bytes]:
+        """What has been gathered, which is not gathered any more."""
+        pieces, self._gathered, self._gathered_bytes = self._gathered, [], 0
+        return pieces
 
-    async def _sync_now_and_then(self) -> None:
-        if self._written - self._synced < _SYNC_BYTES:
-            return
-        await self._settle_syncing()  # the disk sets the pace: at most two such lots are not safe
-        self._synced = self._written
-        self._syncing = asyncio.get_running_loop().create_task(_outcome(self._syncs, self._open().sync))
+    def _fill(self, pieces: list[bytes], step: Callable[[Put], None]) -> None:
+        self._write_all(pieces)
+        step(self._write)
 
-    def _write(self, pieces: list[bytes]) -> None:
-        """Hash and write. Blocks, for the most part without keeping other threads from running.
+    def _write_all(self, pieces: list[bytes]) -> None:
+        """Write pieces, joined: each call of the system takes and gives the interpreter's lock."""
+        self._write(b"".join(pieces))
 
-        Each step takes and gives the interpreter's lock, so joining the pieces costs less than doing each of them.
-        """
-        handle, data = self._open(), b"".join(pieces)
-        self._sha256.update(data)
-        if self._md5 is not None:
-            self._md5.update(data)
-        handle.write_at(self._written, data)
+    def _write(self, data: bytes) -> None:
+        self._open().write_at(self._written, data)
         self._written += len(data)
+        self._unhashed.append(data)
+
+    def _hash(self, pieces: Sequence[bytes]) -> None:
+        for data in pieces:
+            self._sha256.update(data)
+            if self._md5 is not None:
+                self._md5.update(data)
+            self._hashed += len(data)
+
+    def _hash_rest(self) -> None:
+        pieces, self._unhashed = self._unhashed, []
+        self._hash(pieces)
 
     def _commit(self) -> Kept:
         handle = self._open()
-        self._write(self._gathered)
-        self._gathered = []
+        self._write_all(self._taken())
+        self._hash_rest()
         handle.sync()
         self._close()
         self._blobs.keep(self._new, self._path)
         return Kept(self._written, self._sha256.hexdigest(), self._md5.hexdigest() if self._md5 else None)
 
     def _abort(self) -> None:
-        self._gathered = []
+        self._gathered, self._unhashed = [], []
         if self._handle is not None:
             self._close()
         self._blobs.forget(self._new)  # after a commit the name is gone already
@@ -336,33 +370,24 @@ class LocalWriter:
 
 
 class LocalGrower(LocalWriter):
-    """See the contract. `_sound` is whether the hash is that of what was written."""
+    """See the contract."""
 
-    _sound = True
     _named = False
 
     async def secure(self) -> int:
         await self._settle_writing()
-        await self._settle_syncing()
+        await self._syncing.settle()
         await self._lane(self._secure)
         return self._written
 
     async def leave(self) -> None:
-        for task in (self._writing, self._syncing):
-            if task is not None:
-                await asyncio.wait({task})
-        self._writing = self._syncing = None
+        for step in (self._writing, self._hashing, self._syncing):
+            await step.end()
         await self._lane(self._leave)
-
-    def _write(self, pieces: list[bytes]) -> None:
-        self._sound = False
-        super()._write(pieces)
-        self._sound = True
 
     def _secure(self) -> None:
         handle = self._open()
-        self._write(self._gathered)
-        self._gathered, self._gathered_bytes = [], 0
+        self._write_all(self._taken())
         handle.sync()
         self._synced = self._written
         if not self._named:
@@ -372,7 +397,8 @@ class LocalGrower(LocalWriter):
     def _leave(self) -> None:
         if self._handle is not None:
             self._close()
-            if self._sound:
+            self._hash_rest()
+            if self._hashed == self._written:
                 self._blobs.remember(self._new, self._written, self._sha256)
 
 
@@ -391,12 +417,6 @@ async def _outcome(lane: _Lane, step: Callable[[], None]) -> BaseException | Non
     except BaseException as error:
         return error
     return None
-
-
-async def _settled(task: asyncio.Task[BaseException | None] | None) -> None:
-    """Wait for a step under way; a caller that leaves does not end it. Raises what went wrong."""
-    if task is not None and (error := await asyncio.shield(task)) is not None:
-        raise error
 
 
 async def open(config: Config, disk: Disk, offload: Offload, *, lanes: Lanes | None = None) -> LocalBlobs:

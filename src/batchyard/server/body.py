@@ -1,15 +1,48 @@
-"""Reading a call's body whole, within a limit."""
+"""Reading a call's body: whole, within a limit; or as it arrives, into whatever takes it."""
 
-from collections.abc import AsyncGenerator, Callable
-from typing import TypeVar
+from collections.abc import AsyncGenerator, Callable, Iterator
+from functools import partial
+from typing import Protocol, TypeVar
 
 from starlette.requests import Request
 
+from batchyard.blob import Put
 from batchyard.domain.errors import TooLarge
+from batchyard.server.detour import Detour, detour_of
 from batchyard.server.house import house_of
 
 T = TypeVar("T")
 Reading = AsyncGenerator[bytes, None]
+Through = Callable[[bytes], Iterator[bytes]]
+"""What becomes of the next bytes of a body on their way; called by one thread at a time, not always the same."""
+
+
+class Takes(Protocol):
+    """Takes the bytes of a body, from the event loop (`write`) or from a thread (`fill`), one after another."""
+
+    async def write(self, data: bytes) -> None: ...
+
+    async def fill(self, step: Callable[[Put], None]) -> None: ...
+
+
+async def pour(request: Request, into: Takes, through: Through = lambda data: iter((data,))) -> None:
+    """Pour a call's body into what takes it, no faster than it does; the rest of a large one takes a detour.
+
+    Raises ClientDisconnect, and what `into` and `through` raise.
+    """
+    async for chunk in request.stream():
+        for piece in through(chunk):
+            await into.write(piece)
+        with detour_of(request) as rest:
+            while rest is not None and not rest.whole:
+                await rest.ready()
+                await into.fill(partial(_turn, rest, through))
+
+
+def _turn(rest: Detour, through: Through, put: Put) -> None:
+    for data in rest.read():
+        for piece in through(data):
+            put(piece)
 
 
 async def read_call(request: Request, read: Callable[[bytes, int], T]) -> T:

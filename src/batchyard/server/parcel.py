@@ -1,12 +1,12 @@
 """A multipart body with one file in it, read as it arrives: the bytes pass through, the fields around are kept."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Iterator, Mapping
 
 from starlette.requests import Request
 
 from batchyard.domain.errors import Invalid
-from batchyard.server.body import announced_bytes
-from batchyard.server.multipart import Head, Multipart, boundary_of
+from batchyard.server.body import Takes, announced_bytes, pour
+from batchyard.server.multipart import Event, Head, Multipart, boundary_of
 
 FIELD_BYTES = 64 << 10
 """How long the text of one field may be."""
@@ -17,7 +17,7 @@ NAMELESS = "upload"
 
 
 class Parcel:
-    """One call's parcel. Read `file` to its end; then `filename` and `fields` hold what came before and behind it."""
+    """One call's parcel. Once its file was poured out, `filename` and `fields` hold what came before and behind it."""
 
     def __init__(self, request: Request, file: str) -> None:
         self.filename: str | None = None
@@ -38,24 +38,27 @@ class Parcel:
         length = announced_bytes(self._request)
         return None if length is None else max(length - OVERHEAD_BYTES, 0)
 
-    async def file(self) -> AsyncGenerator[bytes, None]:
-        """The bytes of the file, in pieces. Raises Invalid where the body is no form or has no file."""
+    async def pour(self, into: Takes) -> None:
+        """Pour the bytes of the file into what takes them. Raises Invalid where the body is no form or has no file."""
         form = Multipart(boundary_of(self._request.headers.get("content-type", "")))
-        async for chunk in self._request.stream():
-            for event in form.feed(chunk):
-                if isinstance(event, Head):
-                    self._begin(event)
-                elif not isinstance(event, bytes):
-                    self._end()
-                elif self._name == self._file:
-                    yield event
-                else:
-                    self._take(event)
+        await pour(self._request, into, lambda chunk: self._file_in(form.feed(chunk)))
         form.close()
         if self.filename is None:
             raise Invalid(
                 f"Missing required parameter: '{self._file}'.", param=self._file, reason="missing_required_parameter"
             )
+
+    def _file_in(self, events: Iterator[Event]) -> Iterator[bytes]:
+        """The pieces of the file; the rest is kept."""
+        for event in events:
+            if isinstance(event, Head):
+                self._begin(event)
+            elif not isinstance(event, bytes):
+                self._end()
+            elif self._name == self._file:
+                yield event
+            else:
+                self._take(event)
 
     def _begin(self, head: Head) -> None:
         self._name = head.name

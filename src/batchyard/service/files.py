@@ -1,9 +1,9 @@
 """Files: what a project keeps. Bytes are durable before the file exists; they go some time after it is deleted."""
 
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import asynccontextmanager
 
-from batchyard.blob import Blobs
+from batchyard.blob import Blobs, Put
 from batchyard.clock import Clock
 from batchyard.domain.access import Action, Caller
 from batchyard.domain.errors import Conflict, NotFound, QuotaExceeded, Unavailable
@@ -43,6 +43,10 @@ class Receiving:
     async def write(self, data: bytes) -> None:
         """Take the next bytes. Raises TooLarge as soon as there are too many."""
         await self._incoming.write(data)
+
+    async def fill(self, step: Callable[[Put], None]) -> None:
+        """Take the next bytes from a step that blocks and puts them. Raises TooLarge as soon as there are too many."""
+        await self._incoming.fill(step)
 
     async def keep(
         self,

@@ -1,12 +1,13 @@
 """Bytes on their way to becoming a file: counted, hashed and looked at in the one pass in which they are stored."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Protocol
 
 from msgspec import Struct
 
-from batchyard.blob import Blobs, Kept, Writer
+from batchyard.blob import Blobs, Kept, Put, Writer
 from batchyard.domain.access import ProjectId
 from batchyard.domain.errors import Invalid, TooLarge
 from batchyard.domain.file import BATCH, ExpiresAfter, File, FileId
@@ -89,12 +90,27 @@ class Incoming:
 
     async def write(self, data: bytes) -> None:
         """Take the next bytes. Raises TooLarge as soon as there are too many."""
+        self._see(data)
+        await self._writer.write(data)
+        self._examine()
+
+    async def fill(self, step: Callable[[Put], None]) -> None:
+        """Take the next bytes from a step that blocks. Raises TooLarge as soon as there are too many."""
+        await self._writer.fill(partial(self._fill, step))
+        self._examine()
+
+    def _fill(self, step: Callable[[Put], None], put: Put) -> None:
+        def see_and_put(data: bytes) -> None:
+            self._see(data)
+            put(data)
+
+        step(see_and_put)
+
+    def _see(self, data: bytes) -> None:
         self.bytes += len(data)
         if self.bytes > self._limit:
             raise too_large(self._limit, self._param)
         self._first.feed(data)
-        await self._writer.write(data)
-        self._examine()
 
     async def commit(self, purpose: str | None = None) -> Kept:
         """Make the bytes durable. Raises Invalid where the purpose is a batch and they cannot be its input."""

@@ -1,15 +1,15 @@
 """Uploads: big files in parts, which may come in any order and more than once."""
 
 import asyncio
-from collections.abc import AsyncIterable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from weakref import WeakValueDictionary
 
 from msgspec import Struct
 
-from batchyard.blob import Blobs, Kept
+from batchyard.blob import Blobs, Kept, Put
 from batchyard.clock import Clock
-from batchyard.domain.access import Action, Caller
+from batchyard.domain.access import Action, Caller, ProjectId
 from batchyard.domain.errors import BatchyardError, Conflict, Invalid, NotFound, QuotaExceeded, TooLarge
 from batchyard.domain.file import BATCH, ExpiresAfter, File, FileId
 from batchyard.domain.upload import Part, PartId, Upload, UploadId, UploadState
@@ -29,6 +29,29 @@ class CreateUpload(Struct, frozen=True, kw_only=True):
     bytes: int | None = None
     mime_type: str | None = None
     expires_after: ExpiresAfter | None = None
+
+
+class ReceivingPart:
+    """A part that a caller is sending. `keep` makes it one; left without that, nothing remains of it."""
+
+    def __init__(self, uploads: "Uploads", upload: Upload, id: PartId, incoming: Incoming) -> None:
+        self._uploads = uploads
+        self._upload = upload
+        self._id = id
+        self._incoming = incoming
+
+    async def write(self, data: bytes) -> None:
+        """Take the next bytes. Raises TooLarge as soon as there are too many."""
+        await self._incoming.write(data)
+
+    async def fill(self, step: Callable[[Put], None]) -> None:
+        """Take the next bytes from a step that blocks and puts them. Raises TooLarge as soon as there are too many."""
+        await self._incoming.fill(step)
+
+    async def keep(self) -> Part:
+        """Make it a part. Raises Invalid where the upload has ended, TooLarge for too many parts, QuotaExceeded."""
+        kept = await self._incoming.commit()
+        return await self._uploads.add(self._upload, self._id, kept, self._incoming.blob)
 
 
 class Uploads:
@@ -76,20 +99,24 @@ class Uploads:
         )
         return await self._store.uploads.add(upload, checks.once(idempotency_key, asked))
 
-    async def add_part(self, caller: Caller, id: str, chunks: AsyncIterable[bytes]) -> Part:
-        """Add bytes to an upload; which ones, completing it says.
+    @asynccontextmanager
+    async def receive_part(self, caller: Caller, id: str) -> AsyncGenerator["ReceivingPart"]:
+        """Begin to add bytes to an upload; which ones, completing it says.
 
-        Raises NotFound, Invalid where the upload is not pending, TooLarge, QuotaExceeded.
+        Raises NotFound, and Invalid where the upload is not pending.
         """
         require(caller, Action.EDIT_FILES)
         upload = await self._pending(caller, id)
         part_id = self._ids.part()
         async with receive(self._blobs, f"parts/{part_id}", self._rules.part_bytes, "data") as incoming:
+            yield ReceivingPart(self, upload, part_id, incoming)
+
+    async def add_part(self, caller: Caller, id: str, chunks: AsyncIterable[bytes]) -> Part:
+        """Receive and keep a part. Raises as `receive_part` and `ReceivingPart` do."""
+        async with self.receive_part(caller, id) as receiving:
             async for chunk in chunks:
-                await incoming.write(chunk)
-            kept = await incoming.commit()
-            part = Part(id=part_id, upload_id=upload.id, bytes=kept.bytes, created_at=self._now(), blob=incoming.blob)
-            return await self._add(caller, upload, part)
+                await receiving.write(chunk)
+            return await receiving.keep()
 
     async def complete(
         self, caller: Caller, id: str, part_ids: Sequence[str] | None, md5: str | None = None
@@ -104,7 +131,7 @@ class Uploads:
         named = tuple(PartId(part) for part in checks.required(part_ids, "part_ids"))
         turn = self._turns.setdefault(UploadId(id), asyncio.Lock())
         async with turn:  # a repeated call waits for the first, which may be long, and returns what that made
-            upload = await self._found(caller, id)
+            upload = await self._found(caller.project, id)
             if upload.state is not UploadState.COMPLETED:
                 parts = await self._chosen(upload, named)
                 upload = await self._assemble(caller, upload, parts, md5)
@@ -114,21 +141,23 @@ class Uploads:
         """Give an upload up; its parts are dropped. Cancelling again changes nothing."""
         require(caller, Action.EDIT_FILES)
         cancelled = await self._store.uploads.cancel(caller.project, UploadId(id), self._now())
-        upload = cancelled or await self._found(caller, id)
+        upload = cancelled or await self._found(caller.project, id)
         if upload.state is not UploadState.CANCELLED:
             raise _not_pending(upload)
         return upload
 
-    async def _add(self, caller: Caller, upload: Upload, part: Part) -> Part:
-        quota, most = self._quota_of(caller.project), self._rules.max_parts
+    async def add(self, upload: Upload, id: PartId, kept: Kept, blob: str) -> Part:
+        """Give durable bytes their part. Bytes that certainly became none are removed."""
+        part = Part(id=id, upload_id=upload.id, bytes=kept.bytes, created_at=self._now(), blob=blob)
+        quota, most = self._quota_of(upload.project), self._rules.max_parts
         try:
-            added = await self._store.uploads.add_part(caller.project, part, quota, most, part.created_at)
+            added = await self._store.uploads.add_part(upload.project, part, quota, most, part.created_at)
         except (QuotaExceeded, TooLarge):
             await self._blobs.delete(part.blob)
             raise
         if not added:  # it ended while the part was on its way
             await self._blobs.delete(part.blob)
-            raise _not_pending(await self._found(caller, upload.id))
+            raise _not_pending(await self._found(upload.project, upload.id))
         return part
 
     async def _chosen(self, upload: Upload, named: Sequence[PartId]) -> Sequence[Part]:
@@ -162,7 +191,7 @@ class Uploads:
             try:
                 await self._pour(parts, incoming)
             except NotFound as error:  # it expired meanwhile, and its parts were swept away
-                raise _not_pending(await self._found(caller, upload.id)) from error
+                raise _not_pending(await self._found(caller.project, upload.id)) from error
             kept = await incoming.commit(upload.purpose)
             file = _file(upload, file_id, kept, incoming.blob, self._now())
             try:
@@ -177,7 +206,7 @@ class Uploads:
         quota = self._quota_of(caller.project)
         completed = await self._store.uploads.complete(caller.project, upload.id, ids, file, quota, at)
         if completed is None:  # cancelled or expired meanwhile
-            raise _not_pending(await self._found(caller, upload.id))
+            raise _not_pending(await self._found(caller.project, upload.id))
         return completed
 
     async def _completed(self, caller: Caller, upload: Upload, named: Sequence[PartId]) -> tuple[Upload, File | None]:
@@ -193,13 +222,13 @@ class Uploads:
                     await incoming.write(chunk)
 
     async def _pending(self, caller: Caller, id: str) -> Upload:
-        upload = await self._found(caller, id)
+        upload = await self._found(caller.project, id)
         if upload.state is not UploadState.PENDING:
             raise _not_pending(upload)
         return upload
 
-    async def _found(self, caller: Caller, id: str) -> Upload:
-        upload = await self._store.uploads.get(caller.project, UploadId(id))
+    async def _found(self, project: ProjectId, id: str) -> Upload:
+        upload = await self._store.uploads.get(project, UploadId(id))
         if upload is None:
             raise NotFound(f"No such Upload object: {id}", param="upload_id")
         return upload.seen_at(self._now())

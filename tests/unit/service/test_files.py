@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from batchyard.blob import Put
 from batchyard.domain.access import Caller, Quota, Role
 from batchyard.domain.errors import Conflict, Forbidden, Invalid, NotFound, QuotaExceeded, TooLarge, Unavailable
 from batchyard.domain.file import INLINE, ExpiresAfter, FileStatus
@@ -338,6 +339,32 @@ async def test_big_files_pass_in_small_pieces(house: House) -> None:
     assert {len(chunk) <= 1 << 20 async for chunk in content.read()} == {True}
 
 
+async def test_bytes_may_come_from_steps_that_block(house: House) -> None:
+    def bring(put: Put) -> None:
+        put(A_LINE * 2)
+        put(A_LINE)
+
+    async with house.files.receive(US) as receiving:
+        await receiving.write(A_LINE)
+        await receiving.fill(bring)
+        file = await receiving.keep("in.jsonl", "batch")
+    assert await house.bytes_of(file.id) == A_LINE * 4 and file.sha256 == hashlib.sha256(A_LINE * 4).hexdigest()
+
+
+async def test_a_step_that_brings_too_much_is_stopped_where_it_is() -> None:
+    house, put_so_far = await open_house(Rules(quotas={OURS: Quota(file_bytes=10)})), list[int]()
+
+    def bring(put: Put) -> None:
+        for size in (4, 6, 1, 1):
+            put(b"x" * size)
+            put_so_far.append(size)
+
+    with pytest.raises(TooLarge):
+        async with house.files.receive(US) as receiving:
+            await receiving.fill(bring)
+    assert put_so_far == [4, 6] and await house.blobs_kept() == 0
+
+
 class Looks:
     """An examiner that notes what it is told."""
 
@@ -345,13 +372,14 @@ class Looks:
 
     def __init__(self) -> None:
         self.told: list[object] = []
+        self.readable: list[int] = []
 
     def begin(self, blob: str, place: str, first_line: bytes) -> "Looks":
         self.told.append((blob, first_line))
         return self
 
     def grown(self, readable: int) -> None:
-        assert readable % (1 << 20) == 0  # as much as was written; the rest is still gathered
+        self.readable.append(readable)
 
     def whole(self, size: int) -> None:
         self.told.append(size)
@@ -376,6 +404,18 @@ async def test_a_batch_input_is_examined_as_it_comes(data: bytes, purpose: str, 
     with suppress(Invalid):
         await files.upload(US, "in.jsonl", purpose, pieces(data, 1 << 18))
     assert [each[1] if isinstance(each, tuple) else each for each in looks.told] == expected
+    assert all(each % (1 << 20) == 0 for each in looks.readable)  # as much as was written; the rest is still gathered
+
+
+async def test_what_steps_bring_is_examined_as_it_comes() -> None:
+    house, looks = await open_house(), Looks()
+    files = Files(house.store, house.blobs, house.clock, Ids(Random(3)), lambda _: Quota(), FileRules(), looks)
+    async with files.receive(US) as receiving:
+        for _ in range(3):
+            await receiving.fill(lambda put: put(A_LINE))
+        await receiving.keep("in.jsonl", "batch")
+    assert [each[1] if isinstance(each, tuple) else each for each in looks.told] == [A_LINE[:-1], len(A_LINE) * 3]
+    assert looks.readable == [len(A_LINE) * 2, len(A_LINE) * 3]
 
 
 async def test_an_upload_that_breaks_off_is_examined_no_more() -> None:

@@ -79,6 +79,12 @@ async def _receive(house: House, caller: Caller, ids: Names) -> object:
         return await receiving.keep("a", "batch", idempotency_key=ids["idempotency"])
 
 
+async def _receive_part(house: House, caller: Caller, id: str) -> object:
+    async with house.uploads.receive_part(caller, id) as receiving:
+        await receiving.write(b"given")
+        return await receiving.keep()
+
+
 CALLS: dict[str, list[Call]] = {
     "Files.get": [lambda h, c, ids: h.files.get(c, ids["file"]), lambda h, c, ids: h.files.get(c, ids["gone file"])],
     "Files.named": [lambda h, c, ids: h.files.named(c, ids["name"])],
@@ -101,6 +107,10 @@ CALLS: dict[str, list[Call]] = {
     "Uploads.add_part": [
         lambda h, c, ids: h.uploads.add_part(c, ids["upload"], pieces(b"given")),
         lambda h, c, ids: h.uploads.add_part(c, ids["ended upload"], pieces(b"given")),
+    ],
+    "Uploads.receive_part": [
+        lambda h, c, ids: _receive_part(h, c, ids["upload"]),
+        lambda h, c, ids: _receive_part(h, c, ids["ended upload"]),
     ],
     "Uploads.complete": [
         lambda h, c, ids: h.uploads.complete(c, ids["upload"], [ids["part"]]),

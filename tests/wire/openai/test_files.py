@@ -27,8 +27,8 @@ DAY = 86_400
 
 
 def kept(server: Live) -> list[Path]:
-    """All files of the server's data, finished or not."""
-    return [path for path in Path(server.folder).rglob("*") if path.is_file()]
+    """All bytes that the server keeps, finished or not."""
+    return [path for path in Path(server.folder, "blobs").rglob("*") if path.is_file()]
 
 
 async def upload(client: AsyncOpenAI, content: bytes = LINE, name: str = "in.jsonl") -> str:

@@ -1,7 +1,5 @@
 """`/v1/files`: sending, listing, reading and deleting files."""
 
-from contextlib import aclosing
-
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -25,9 +23,7 @@ async def create_file(request: Request) -> Response:
     house = house_of(request)
     parcel = Parcel(request, "file")
     async with house.files.receive(caller, size_bytes=parcel.announced_bytes) as receiving:
-        async with aclosing(parcel.file()) as pieces:
-            async for piece in pieces:
-                await receiving.write(piece)
+        await parcel.pour(receiving)
         file = await receiving.keep(
             parcel.filename,
             parcel.fields.get("purpose"),

@@ -26,7 +26,9 @@ async def add_part(request: Request) -> Response:
     """Take one part while it arrives."""
     caller = await caller_of(request)
     house = house_of(request)
-    part = await house.uploads.add_part(caller, request.path_params["id"], Parcel(request, "data").file())
+    async with house.uploads.receive_part(caller, request.path_params["id"]) as receiving:
+        await Parcel(request, "data").pour(receiving)
+        part = await receiving.keep()
     house.metrics.upload_bytes.inc(part.bytes)
     return reply(part_object(part))
 
