@@ -43,7 +43,7 @@ def _pip(there: Path, pins: Path) -> None:
 def _npm(there: Path) -> None:
     for name in ("package.json", "package-lock.json"):
         shutil.copy(HERE / "js" / name, there / name)
-    words = ["ci", "--silent", "--no-audit", "--no-fund", "--prefix", str(there)]
+    words = ["ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(there)]
     if npm(words) != 0:
         sys.exit("npm could not bring the JavaScript client")
 
