@@ -20,7 +20,7 @@ from tests.clients.programs import run
 from tests.support import models
 from tests.support.batches import url_of
 from tests.support.cli import Cli
-from tests.support.pictures import opened
+from tests.support.made_pictures import opened
 from tests.support.web_server import Exchange, serving
 
 CLIENTS = {"1": FOLDER / "genai-1", "2": FOLDER / "genai-2", "3": None}
