@@ -54,13 +54,15 @@ class Notebook:
         job = await got(self.talk.batches.create(model=CHAT, src=sent.name, config={"display_name": "from-a-file"}))
         at_first = job.state.name
         job = await self.ended(job)
+        rows = await self.rows(job)
         return {
             "first": at_first,
             "state": job.state.name,
             "done": job.done,
             "model": job.model,
             "name": job.display_name,
-            "texts": {row["key"]: _text(row) for row in await self.rows(job)},
+            "versions": sorted({row["response"]["modelVersion"] for row in rows}),
+            "texts": {row["key"]: _text(row) for row in rows},
         }
 
     async def inline(self) -> Json:

@@ -99,7 +99,7 @@ def assert_right(told: dict[str, Any]) -> None:
     """Every step saw what it should."""
     assert told["file"] == {
         "first": "JOB_STATE_PENDING", "state": "JOB_STATE_SUCCEEDED", "done": True, "model": "models/gemini-3.6-flash",
-        "name": "from-a-file", "texts": {"request_1": "Oslo", "request_2": "42"},
+        "versions": ["gemini-3.6-flash"], "name": "from-a-file", "texts": {"request_1": "Oslo", "request_2": "42"},
     }  # fmt: skip
     assert told["inline"]["state"] == "JOB_STATE_SUCCEEDED" and told["inline"]["file"] is None
     assert told["inline"]["texts"] == ["Oslo", "42", "Oslo"] and told["inline"]["errors"] == [None] * 3
