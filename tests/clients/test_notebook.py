@@ -88,11 +88,14 @@ def stand(tmp_path_factory: pytest.TempPathFactory, minilm: Path, painter: Path)
 async def test_the_notebook_runs_from_its_first_step_to_its_last(stand: Stand, major: str) -> None:
     told = await run(stand.words(), CLIENTS[major])
     assert told["version"].split(".")[0] == major
-    for half in ("sync", "async"):
-        assert_right(told[half])
-        ping, own = await stand.heard(), await stand.heard()
-        assert ping["type"] == "webhook.ping" and own["type"] == "batch.succeeded"
-        assert own["data"]["id"] == told[half]["webhooks"]["job"] and own["user_metadata"] == {"step": "own"}
+    halves = [told["sync"], told["async"]]
+    for half in halves:
+        assert_right(half)
+    heard = [await stand.heard() for _ in range(4)]  # in any order: of a job's end when it is noticed
+    assert [each["type"] for each in heard].count("webhook.ping") == 2
+    own = [each for each in heard if each["type"] == "batch.succeeded"]
+    assert {each["data"]["id"] for each in own} == {half["webhooks"]["job"] for half in halves}
+    assert [each["user_metadata"] for each in own] == [{"step": "own"}] * 2
 
 
 def assert_right(told: dict[str, Any]) -> None:
@@ -110,7 +113,7 @@ def assert_right(told: dict[str, Any]) -> None:
     assert from_a_file[:2] == ["from-a-file", "JOB_STATE_SUCCEEDED"] and from_a_file[2].startswith("files/batch-")
     assert told["cancelled"]["state"] in ("JOB_STATE_CANCELLED", "JOB_STATE_SUCCEEDED")
     assert told["cancelled"]["whole"] and told["cancelled"]["gone"] == [404, "NOT_FOUND"]
-    assert told["cancelled"]["codes"] == ([1] if told["cancelled"]["state"] == "JOB_STATE_CANCELLED" else [])
+    assert set(told["cancelled"]["codes"]) <= ({1} if told["cancelled"]["state"] == "JOB_STATE_CANCELLED" else set())
     assert_vectors(told)
     assert_pictures(told)
     assert {**told["webhooks"], "job": None} == {"secret": True, "listed": True, "left": 0, "job": None}
