@@ -1,4 +1,4 @@
-"""Install the other official clients that the tests run: older majors of the Python clients, and the JavaScript one.
+"""Install the other official clients that the tests run: older majors of the Python clients, and the JavaScript ones.
 
 Usage: python -m tests.clients.install [FOLDER]    (default: `clients` in the environment of this interpreter)
 
@@ -43,9 +43,9 @@ def _pip(there: Path, pins: Path) -> None:
 def _npm(there: Path) -> None:
     for name in ("package.json", "package-lock.json"):
         shutil.copy(HERE / "js" / name, there / name)
-    words = ["ci", "--silent", "--no-audit", "--no-fund", "--prefix", str(there)]
+    words = ["ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(there)]
     if npm(words) != 0:
-        sys.exit("npm could not bring the JavaScript client")
+        sys.exit("npm could not bring the JavaScript clients")
 
 
 def _run(*words: str) -> None:

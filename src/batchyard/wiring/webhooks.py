@@ -16,7 +16,7 @@ from batchyard.domain.webhook import SigningSecret, WebhookEndpoint
 from batchyard.pipeline.notify import NotifySettings
 from batchyard.service.webhooks import WebhookRules
 from batchyard.transport.http1 import HttpError
-from batchyard.transport.outside import NotOutside, Outside, Resolve
+from batchyard.transport.outside import NotOutside, Outside, Resolve, Unresolved
 
 BatchOf = Callable[[ProjectId, BatchId], Awaitable[Batch | None]]
 """A batch of a project, deleted or not. Raises a BatchyardError where it cannot be asked for."""
@@ -49,9 +49,14 @@ class Courier:
         self._secret = secret
 
     async def check(self, url: str) -> None:
-        """Raises Invalid where nothing would be delivered to a URL."""
+        """Raises Invalid where nothing would be delivered to a URL.
+
+        A host that nobody can resolve now may be known when there is something to deliver, which is judged again.
+        """
         try:
             await self._outside.check(url)
+        except Unresolved:
+            return
         except NotOutside as error:
             raise Invalid(
                 str(error),

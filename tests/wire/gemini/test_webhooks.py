@@ -375,6 +375,24 @@ async def test_a_rotated_secret_signs_beside_the_new_one_or_ends_at_once() -> No
             assert status == 400 and "revoke_previous_secrets_immediately" in answer["error"]["message"]
 
 
+async def test_a_host_that_nobody_knows_yet_is_taken_and_judged_when_there_is_something_to_deliver() -> None:
+    found: list[str] = []
+
+    async def resolve(host: str, port: int) -> list[str]:
+        return found
+
+    settings = WebhookSettings(resolve=resolve, notify=AT_ONCE)
+    async with live(webhooks=settings) as server, talking(server) as client:
+        hook = await made(client, "https://later.example/hook")
+        own = types.CreateBatchJobConfig(webhook_config=types.WebhookConfig(uris=["https://later.example/own"]))
+        job = await client.batches.create(model=MODEL, src=[{"contents": "hi"}], config=own)  # type: ignore[list-item]
+        assert job.name is not None
+        await refused(client.webhooks.ping(hook.id), BadRequestError, "cannot be resolved")
+        found.append("10.0.0.1")
+        await refused(client.webhooks.ping(hook.id), BadRequestError, "not on the public internet")
+        await refused(made(client, "https://later.example/hook"), BadRequestError, "not on the public internet")
+
+
 async def test_a_ping_that_is_not_taken_is_an_error() -> None:
     async with live(webhooks=LOOPBACK) as server, talking(server) as client:
         with Receiver(503).listening() as receiver:
