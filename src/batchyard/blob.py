@@ -5,7 +5,7 @@ A blob is written once, whole, and never changed. Its key is made by us: a folde
 key names nothing.
 """
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -22,18 +22,8 @@ class Kept(Struct, frozen=True):
     md5: str | None = None
 
 
-class Writer(Protocol):
-    """A blob on its way. One caller at a time; after `commit` or `abort` it is used no more."""
-
-    @property
-    def place(self) -> str | None:
-        """Where the bytes lie on this machine's disk while they grow; None where nobody can read them yet."""
-        ...
-
-    @property
-    def written(self) -> int:
-        """How many bytes can be read there."""
-        ...
+class Takes(Protocol):
+    """Takes bytes, in order: from the event loop (`write`), or from a thread (`fill`). One caller at a time."""
 
     async def write(self, data: bytes) -> None:
         """Take the next bytes. Returns once they are on their way; memory stays bounded however much is written."""
@@ -44,6 +34,24 @@ class Writer(Protocol):
 
         Returns once the step has. Raises what it raises; what it had put by then is written.
         """
+        ...
+
+
+Pour = Callable[[Takes], Awaitable[None]]
+"""Brings all that there is to what takes it."""
+
+
+class Writer(Takes, Protocol):
+    """A blob on its way. One caller at a time; after `commit` or `abort` it is used no more."""
+
+    @property
+    def place(self) -> str | None:
+        """Where the bytes lie on this machine's disk while they grow; None where nobody can read them yet."""
+        ...
+
+    @property
+    def written(self) -> int:
+        """How many bytes can be read there."""
         ...
 
     async def commit(self) -> Kept:

@@ -86,6 +86,27 @@ async def test_a_blob_may_be_filled_by_steps_that_block(blobs: Blobs) -> None:
     assert await read(blobs, KEY, 0, start) == expected
 
 
+async def test_a_blob_goes_on_behind_a_step_that_failed(blobs: Blobs) -> None:
+    """What it had put is written, is made safe, and is hashed."""
+
+    def fail(put: Put) -> None:
+        put(b"half")
+        raise ConnectionResetError
+
+    writer = await blobs.grow(KEY, 0)
+    with pytest.raises(ConnectionResetError):
+        await writer.fill(fail)
+    assert await writer.secure() == 4
+    await writer.leave()
+    writer = await blobs.grow(KEY, 4)
+    with pytest.raises(ConnectionResetError):
+        await writer.fill(fail)
+    await writer.fill(partial(_put_halves, b" and whole"))
+    kept = await writer.commit()
+    assert await read(blobs, KEY, 0, kept.bytes) == b"halfhalf and whole"
+    assert kept.sha256 == hashlib.sha256(b"halfhalf and whole").hexdigest()
+
+
 async def test_what_a_step_raises_is_raised_and_the_blob_can_be_given_up(blobs: Blobs) -> None:
     def fail(put: Put) -> None:
         put(b"x" * (2 << 20))

@@ -1,13 +1,14 @@
 """Projects and what they keep, made small; a clock and an offload that tests move themselves."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from itertools import count
 from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from batchyard.blob import Pour, Takes
 from batchyard.domain.access import Caller, Key, KeyId, Project, ProjectId, Role
 from batchyard.domain.batch import Batch, BatchId
 from batchyard.domain.event import Event, EventId, arrival
@@ -163,6 +164,16 @@ async def pieces(data: bytes, size: int = 7) -> AsyncIterator[bytes]:
     """Bytes as a door brings them."""
     for start in range(0, len(data), size):
         yield data[start : start + size]
+
+
+def poured(chunks: AsyncIterable[bytes]) -> Pour:
+    """Pieces as a door pours them."""
+
+    async def pour(into: Takes) -> None:
+        async for chunk in chunks:
+            await into.write(chunk)
+
+    return pour
 
 
 def changed(value: S, **changes: object) -> S:

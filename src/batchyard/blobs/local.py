@@ -237,6 +237,32 @@ class _Beside:
             self._task = None
 
 
+class _Filling:
+    """A step that puts bytes. What it raises itself is its caller's to know, and no fault of the writing, which may go
+    on; what the writing raises ends that for good."""
+
+    def __init__(self, write: Put, step: Callable[[Put], None]) -> None:
+        self.error: BaseException | None = None
+        self._write = write
+        self._step = step
+        self._broken = False
+
+    def carry_out(self) -> None:
+        try:
+            self._step(self._put)
+        except BaseException as error:
+            if self._broken:
+                raise
+            self.error = error
+
+    def _put(self, data: bytes) -> None:
+        try:
+            self._write(data)
+        except BaseException:
+            self._broken = True
+            raise
+
+
 class LocalWriter:
     """See the contract. Small pieces are gathered, so that a thread is troubled once per megabyte.
 
@@ -288,8 +314,11 @@ class LocalWriter:
 
     async def fill(self, step: Callable[[Put], None]) -> None:
         await self._settle_writing()
-        self._writing.begin(partial(self._fill, self._taken(), step))
+        filling = _Filling(self._write, step)
+        self._writing.begin(partial(self._fill, self._taken(), filling))
         await self._settle_writing()
+        if filling.error is not None:
+            raise filling.error
 
     async def commit(self) -> Kept:
         await self._settle_writing()
@@ -319,9 +348,9 @@ class LocalWriter:
         pieces, self._gathered, self._gathered_bytes = self._gathered, [], 0
         return pieces
 
-    def _fill(self, pieces: list[bytes], step: Callable[[Put], None]) -> None:
+    def _fill(self, pieces: list[bytes], filling: "_Filling") -> None:
         self._write_all(pieces)
-        step(self._write)
+        filling.carry_out()
 
     def _write_all(self, pieces: list[bytes]) -> None:
         """Write pieces, joined: each call of the system takes and gives the interpreter's lock."""

@@ -1,28 +1,19 @@
 """Reading a call's body: whole, within a limit; or as it arrives, into whatever takes it."""
 
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from starlette.requests import Request
 
-from batchyard.blob import Put
+from batchyard.blob import Put, Takes
 from batchyard.domain.errors import TooLarge
 from batchyard.server.detour import Detour, detour_of
 from batchyard.server.house import house_of
 
 T = TypeVar("T")
-Reading = AsyncGenerator[bytes, None]
 Through = Callable[[bytes], Iterator[bytes]]
 """What becomes of the next bytes of a body on their way; called by one thread at a time, not always the same."""
-
-
-class Takes(Protocol):
-    """Takes the bytes of a body, from the event loop (`write`) or from a thread (`fill`), one after another."""
-
-    async def write(self, data: bytes) -> None: ...
-
-    async def fill(self, step: Callable[[Put], None]) -> None: ...
 
 
 async def pour(request: Request, into: Takes, through: Through = lambda data: iter((data,))) -> None:
@@ -49,11 +40,6 @@ async def read_call(request: Request, read: Callable[[bytes, int], T]) -> T:
     """The JSON body of a call, as `read` reads it within a depth."""
     limits = house_of(request).limits
     return read(await read_body(request, limits.call_bytes), limits.json_depth)
-
-
-def pieces(request: Request) -> Reading:
-    """The body of a call as it comes, to be kept as it is."""
-    return request.stream()
 
 
 def announced_bytes(request: Request) -> int | None:

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 
 from starlette.requests import Request
 
+from batchyard.blob import Takes
 from batchyard.domain.errors import Invalid
-from batchyard.server.body import Takes, announced_bytes, pour
+from batchyard.server.body import announced_bytes, pour
 from batchyard.server.multipart import Event, Head, Multipart, boundary_of
 
 FIELD_BYTES = 64 << 10

@@ -7,14 +7,14 @@ what came since.
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from weakref import WeakValueDictionary
 
 from msgspec import Struct
 
-from batchyard.blob import Blobs, Grower, Kept
+from batchyard.blob import Blobs, Grower, Kept, Pour, Put
 from batchyard.clock import Clock
 from batchyard.domain.access import Action, Caller, KeyId, ProjectId
 from batchyard.domain.errors import BatchyardError, Conflict, Invalid, NotFound, TooLarge
@@ -74,6 +74,48 @@ class _Growth:
         self.limit_bytes = limit_bytes
         self.noted = resumable.received
         self.bytes = writer.written
+
+
+class _Taking:
+    """Takes what one call brings, from its offset on: what is there already is passed over."""
+
+    def __init__(self, growth: _Growth, offset: int, note: "Callable[[_Growth], Awaitable[Received]]") -> None:
+        self._growth = growth
+        self._there = growth.writer.written - offset
+        self._note = note
+
+    async def write(self, data: bytes) -> None:
+        await self._growth.writer.write(self._fresh(data))
+        await self._note_what_is_much()
+
+    async def fill(self, step: Callable[[Put], None]) -> None:
+        await self._growth.writer.fill(lambda put: step(lambda data: put(self._fresh(data))))
+        await self._note_what_is_much()
+
+    def _fresh(self, data: bytes) -> bytes:
+        """What of some bytes is new. Raises TooLarge or Invalid where that is too much."""
+        growth = self._growth
+        known = min(self._there, len(data))
+        self._there -= known
+        fresh = data[known:] if known else data
+        if growth.bytes + len(fresh) > growth.limit_bytes:
+            raise _too_many(growth)
+        growth.bytes += len(fresh)
+        return fresh
+
+    async def _note_what_is_much(self) -> None:
+        if self._growth.bytes - self._growth.noted >= SECURED_BYTES:
+            await self._note(self._growth)
+
+
+class _Nowhere:
+    """Takes what nobody needs."""
+
+    async def write(self, data: bytes) -> None:
+        return None
+
+    async def fill(self, step: Callable[[Put], None]) -> None:
+        await asyncio.to_thread(step, lambda _: None)
 
 
 class Resumables:
@@ -149,7 +191,7 @@ class Resumables:
         caller: Caller,
         secret: str,
         offset: int,
-        chunks: AsyncIterable[bytes],
+        pour: Pour,
         *,
         last: bool,
         announced_bytes: int | None = None,
@@ -166,15 +208,14 @@ class Resumables:
         async with self._turn(found.id) as (turn, number):
             resumable = await self._alive(caller, secret)
             if resumable.state is UploadState.COMPLETED:
-                async for _ in chunks:  # an answer that was lost: who sends hears it only after all was sent
-                    pass
+                await pour(_Nowhere())  # an answer that was lost: who sends hears it only after all was sent
                 return await self._received(resumable)
             await self._require_room(resumable, offset, announced_bytes or 0)
             writer = await self._blobs.grow(resumable.blob, resumable.received)
             try:
                 limit = self._quota_of(resumable.project).file_bytes if resumable.bytes is None else resumable.bytes
                 growth = _Growth(resumable, writer, limit)
-                await self._grow(growth, offset, chunks, turn, number)
+                await self._grow(growth, offset, pour, turn, number)
                 return await (self._finish(growth) if last else self._note(growth))
             finally:
                 await writer.leave()
@@ -199,7 +240,7 @@ class Resumables:
         async with turn.lock:
             yield turn, number
 
-    async def _grow(self, growth: _Growth, offset: int, chunks: AsyncIterable[bytes], turn: _Turn, number: int) -> None:
+    async def _grow(self, growth: _Growth, offset: int, pour: Pour, turn: _Turn, number: int) -> None:
         """Write what comes; what came stays, however it ends."""
         if offset > growth.writer.written:
             raise Invalid(
@@ -210,7 +251,8 @@ class Resumables:
             )
         if number != turn.newest:
             raise _superseded()
-        pouring = asyncio.get_running_loop().create_task(self._pour(growth, offset, chunks))
+        taking = _Taking(growth, offset, self._note)
+        pouring = asyncio.get_running_loop().create_task(_poured(pour, taking))
         turn.pouring = pouring
         try:
             await _ended_task(pouring)
@@ -220,18 +262,6 @@ class Resumables:
             raise
         finally:
             turn.pouring = None
-
-    async def _pour(self, growth: _Growth, offset: int, chunks: AsyncIterable[bytes]) -> None:
-        there = growth.writer.written - offset
-        async for chunk in chunks:
-            known, there = min(there, len(chunk)), max(there - len(chunk), 0)
-            fresh = chunk[known:] if known else chunk
-            if growth.bytes + len(fresh) > growth.limit_bytes:
-                raise _too_many(growth)
-            await growth.writer.write(fresh)
-            growth.bytes += len(fresh)
-            if growth.bytes - growth.noted >= SECURED_BYTES:
-                await self._note(growth)
 
     async def _note(self, growth: _Growth) -> Received:
         """Make what has come safe, and note it."""
@@ -308,6 +338,10 @@ class Resumables:
 
     def _now(self) -> int:
         return int(self._clock.now())
+
+
+async def _poured(pour: Pour, taking: _Taking) -> None:
+    await pour(taking)
 
 
 async def _ended_task(task: asyncio.Task[None]) -> None:

@@ -18,7 +18,7 @@ from batchyard.service.resumables import CreateResumable, Received
 from batchyard.service.rules import FileRules, UploadRules
 from tests.simulation.disk import Faults, PowerCut
 from tests.support.house import House, Rules, a_disk, open_house
-from tests.support.tenants import OURS, THEM, US, FakeClock, pieces
+from tests.support.tenants import OURS, THEM, US, FakeClock, pieces, poured
 
 DATA = Random(1).randbytes(5000)
 
@@ -33,7 +33,7 @@ async def begin(house: House, **asked: object) -> str:
 
 
 async def send(house: House, secret: str, offset: int, data: bytes, *, last: bool = False) -> Received:
-    return await house.resumables.receive(US, secret, offset, pieces(data, 700), last=last)
+    return await house.resumables.receive(US, secret, offset, poured(pieces(data, 700)), last=last)
 
 
 async def broken_off(data: bytes) -> AsyncIterator[bytes]:
@@ -94,7 +94,7 @@ async def test_what_came_before_a_call_broke_off_is_kept(house: House) -> None:
     secret = await begin(house, bytes=5000)
     await send(house, secret, 0, DATA[:1000])
     with pytest.raises(ConnectionResetError):
-        await house.resumables.receive(US, secret, 1000, broken_off(DATA[1000:1700]), last=False)
+        await house.resumables.receive(US, secret, 1000, poured(broken_off(DATA[1000:1700])), last=False)
     assert await house.resumables.get(US, secret) == Received(1700)
     file = (await send(house, secret, 1000, DATA[1000:], last=True)).file
     assert file is not None and await house.bytes_of(file.id) == DATA
@@ -109,7 +109,7 @@ async def test_a_newer_call_takes_over_from_one_that_hangs(house: House) -> None
         await asyncio.Event().wait()
 
     async with asyncio.TaskGroup() as group:
-        old = group.create_task(_outcome(house.resumables.receive(US, secret, 0, hanging(), last=True)))
+        old = group.create_task(_outcome(house.resumables.receive(US, secret, 0, poured(hanging()), last=True)))
         await here.wait()
         received = await send(house, secret, 0, DATA, last=True)
     assert isinstance(old.result(), Conflict)
@@ -152,7 +152,9 @@ async def test_what_nobody_could_keep_is_refused_at_once_and_on_the_way() -> Non
         await begin(house, bytes=1100)
     with pytest.raises(QuotaExceeded):
         await send(house, await begin(house), 0, DATA[:1100])
-    announced = house.resumables.receive(US, await begin(house), 0, pieces(b""), last=True, announced_bytes=1100)
+    announced = house.resumables.receive(
+        US, await begin(house), 0, poured(pieces(b"")), last=True, announced_bytes=1100
+    )
     with pytest.raises(QuotaExceeded):
         await announced
     assert (await send(house, first, 1990, DATA[1990:2000], last=True)).file is not None
@@ -220,7 +222,7 @@ async def test_cancelled_while_it_receives_it_makes_no_file(house: House) -> Non
         await house.sweep.run_once()
 
     with pytest.raises((Invalid, NotFound)):
-        await house.resumables.receive(US, secret, 0, cancelling(), last=True)
+        await house.resumables.receive(US, secret, 0, poured(cancelling()), last=True)
     assert (await house.files.list(US)).rows == [] and await house.blobs_kept() == 0
 
 
@@ -245,7 +247,7 @@ async def test_only_those_who_change_files_send_them(house: House) -> None:
     viewer = Caller(OURS, Role.VIEWER)
     for call in (
         house.resumables.create(viewer, CreateResumable()),
-        house.resumables.receive(viewer, "x", 0, pieces(b""), last=True),
+        house.resumables.receive(viewer, "x", 0, poured(pieces(b"")), last=True),
         house.resumables.get(viewer, "x"),
         house.resumables.cancel(viewer, "x"),
     ):
@@ -256,7 +258,7 @@ async def test_only_those_who_change_files_send_them(house: House) -> None:
 async def test_a_secret_opens_nothing_to_another_project(house: House) -> None:
     secret = await begin(house)
     for call in (
-        house.resumables.receive(THEM, secret, 0, pieces(b"x"), last=True),
+        house.resumables.receive(THEM, secret, 0, poured(pieces(b"x")), last=True),
         house.resumables.get(THEM, secret),
         house.resumables.cancel(THEM, secret),
     ):
@@ -276,7 +278,7 @@ async def test_a_long_call_makes_its_bytes_safe_on_the_way(house: House, monkeyp
             yield DATA[start : start + 1000]
             seen.append((await house.resumables.get(US, secret)).bytes)
 
-    await house.resumables.receive(US, secret, 0, watched(), last=False)
+    await house.resumables.receive(US, secret, 0, poured(watched()), last=False)
     assert seen == [0, 2000, 2000, 4000, 4000]
 
 
@@ -291,7 +293,7 @@ async def test_however_often_it_breaks_off_the_bytes_are_those_that_were_sent(
         there = (await house.resumables.get(US, secret)).bytes
         start, end = max(there - back, 0), min(there + forth, 1000)
         sent = broken_off(data[start:end]) if breaks else pieces(data[start:end], 90)
-        told = await _outcome(house.resumables.receive(US, secret, start, sent, last=False))
+        told = await _outcome(house.resumables.receive(US, secret, start, poured(sent), last=False))
         assert isinstance(told, Received | ConnectionResetError)
         assert (await house.resumables.get(US, secret)).bytes == max(there, end)
     there = (await house.resumables.get(US, secret)).bytes

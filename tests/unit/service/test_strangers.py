@@ -31,7 +31,7 @@ from batchyard.service.uploads import CreateUpload, Uploads
 from batchyard.service.webhooks import Webhooks
 from batchyard.store import Direction, Page
 from tests.support.house import A_LINE, House, Rules, open_house
-from tests.support.tenants import OURS, THEIRS, THEM, US, a_batch, an_event, changed, pieces
+from tests.support.tenants import OURS, THEIRS, THEM, US, a_batch, an_event, changed, pieces, poured
 
 ASKED = CreateUpload(filename="a", purpose="user_data", bytes=5, mime_type="text/plain")
 HOOK = EndpointFields(name="ci", url="https://ci.example/", event_kinds=("batch.failed",))
@@ -129,9 +129,9 @@ CALLS: dict[str, list[Call]] = {
         lambda h, c, ids: h.resumables.get(c, ids["used secret"]),
     ],
     "Resumables.receive": [
-        lambda h, c, ids: h.resumables.receive(c, ids["secret"], 0, pieces(b"given"), last=True),
-        lambda h, c, ids: h.resumables.receive(c, ids["secret"], 9, pieces(b"given"), last=False),
-        lambda h, c, ids: h.resumables.receive(c, ids["used secret"], 0, pieces(b"given"), last=True),
+        lambda h, c, ids: h.resumables.receive(c, ids["secret"], 0, poured(pieces(b"given")), last=True),
+        lambda h, c, ids: h.resumables.receive(c, ids["secret"], 9, poured(pieces(b"given")), last=False),
+        lambda h, c, ids: h.resumables.receive(c, ids["used secret"], 0, poured(pieces(b"given")), last=True),
     ],
     "Resumables.cancel": [
         lambda h, c, ids: h.resumables.cancel(c, ids["secret"]),
@@ -273,9 +273,9 @@ async def furnish(house: House) -> Names:
     ended = await house.uploads.create(US, changed(ASKED, bytes=0))
     await house.uploads.complete(US, ended.id, [])
     _, secret = await house.resumables.create(US, CreateResumable(bytes=5))
-    await house.resumables.receive(US, secret, 0, pieces(b"gi"), last=False)
+    await house.resumables.receive(US, secret, 0, poured(pieces(b"gi")), last=False)
     _, used = await house.resumables.create(US, CreateResumable(name="ours", bytes=5))
-    await house.resumables.receive(US, used, 0, pieces(b"given"), last=True)
+    await house.resumables.receive(US, used, 0, poured(pieces(b"given")), last=True)
     asked = CreateBatch(input_file_id=file.id, endpoint="/v1/embeddings", completion_window="24h")
     batch = await house.batches.create(US, asked, idempotency_key="ours")
     hooked = a_batch(hooks=Hooks(uris=("https://ci.example/",)), form=Form.GEMINI)

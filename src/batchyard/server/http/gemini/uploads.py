@@ -1,5 +1,6 @@
 """`/upload/v1beta/files`: files that come over many calls. The first has a key, the others a secret address."""
 
+from functools import partial
 from urllib.parse import urlencode
 
 import msgspec
@@ -13,7 +14,7 @@ from batchyard.dialects.gemini.unfit import Unfit
 from batchyard.domain.access import Caller
 from batchyard.domain.errors import BatchyardError, Forbidden, Unavailable
 from batchyard.server.access import beginner_of, caller_of, given_caller
-from batchyard.server.body import announced_bytes, pieces, read_body
+from batchyard.server.body import announced_bytes, pour, read_body
 from batchyard.server.house import house_of
 from batchyard.server.links import gemini_base, same_path
 from batchyard.server.paths import GEMINI
@@ -63,7 +64,7 @@ async def _go_on(request: Request, secret: str) -> Response:
         return _answer(request, received)
     offset = (await house.resumables.get(caller, secret)).bytes if asked.offset is None else asked.offset
     received = await house.resumables.receive(
-        caller, secret, offset, pieces(request), last=asked.last, announced_bytes=announced_bytes(request)
+        caller, secret, offset, partial(pour, request), last=asked.last, announced_bytes=announced_bytes(request)
     )
     house.metrics.upload_bytes.inc(max(received.bytes - offset, 0))
     return _answer(request, received)
