@@ -16,7 +16,8 @@ from batchyard.domain.batch import Batch, BatchId
 
 Line = tuple[ProjectId, str | None]
 """All that wait for the same tokens: of a project, and of one model where its project has no bound."""
-_Place = tuple[int, int, BatchId]
+_Place = tuple[int, int, int]
+"""By priority, then by the second of creation; of one second, who came first to the line goes first."""
 
 
 class Load(Struct, frozen=True):
@@ -44,6 +45,7 @@ class Parking:
     def __init__(self) -> None:
         self._parked: dict[BatchId, _Parked] = {}
         self._lines: dict[Line, list[_Place]] = {}
+        self._arrivals = 0
         self._news: Counter[ProjectId] = Counter()
         self.on_news: Callable[[], None] = lambda: None
 
@@ -55,7 +57,7 @@ class Parking:
     def is_behind(self, batch: Batch, line: Line) -> bool:
         """Whether others of the line go before a batch."""
         places = self._lines.get(line)
-        return bool(places) and places[0] < _place(batch)
+        return bool(places) and places[0] < self._place(batch)
 
     def news_of(self, project: ProjectId) -> int:
         """How much has happened in a project so far. Asked before a try, and given to `park` when that failed."""
@@ -63,8 +65,10 @@ class Parking:
 
     def park(self, batch: Batch, line: Line, load: Load, seen: int) -> None:
         """Let a batch wait in its line until something new happens."""
+        place = self._place(batch)
         self._remove(batch.id)
-        parked = _Parked(load, line, _place(batch), seen)
+        self._arrivals += 1
+        parked = _Parked(load, line, place, seen)
         self._parked[batch.id] = parked
         insort(self._lines.setdefault(line, []), parked.place)
 
@@ -90,6 +94,11 @@ class Parking:
             return True
         return parked.seen != self._news[parked.line[0]] and self._lines[parked.line][0] == parked.place
 
+    def _place(self, batch: Batch) -> _Place:
+        """Where a batch stands, or would: one that stands there keeps its place among those of its second."""
+        parked = self._parked.get(batch.id)
+        return -batch.priority, batch.created_at, self._arrivals if parked is None else parked.place[2]
+
     def _remove(self, id: BatchId) -> bool:
         parked = self._parked.pop(id, None)
         if parked is None:
@@ -99,7 +108,3 @@ class Parking:
         if not places:
             del self._lines[parked.line]
         return True
-
-
-def _place(batch: Batch) -> _Place:
-    return -batch.priority, batch.created_at, batch.id

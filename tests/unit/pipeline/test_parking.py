@@ -45,6 +45,16 @@ def test_news_that_came_during_a_try_call_for_another_one() -> None:
     assert parking.may_try(batch.id)
 
 
+def test_of_one_second_who_comes_first_goes_first_whatever_the_ids_are() -> None:
+    for first, second in (("batch_a", "batch_b"), ("batch_b", "batch_a")):
+        parking, early, late = Parking(), a_batch(id=first), a_batch(id=second)
+        parked(parking, early)
+        assert parking.is_behind(late, line_of())
+        parked(parking, late, early, late)
+        parking.tell(OURS)
+        assert tryers(parking, early, late) == [early]
+
+
 def test_only_the_first_of_a_line_may_try_and_then_the_next() -> None:
     parking, told = Parking(), list[int]()
     parking.on_news = lambda: told.append(1)
