@@ -9,6 +9,7 @@ What is fetched may redirect: then the next URL is judged as the first one was.
 
 import asyncio
 import ipaddress
+import re
 import socket
 import ssl
 import threading
@@ -39,6 +40,9 @@ MOST_LOOKUPS = 64
 REDIRECTS = 3
 _LIMITS = Limits(answer_bytes=1 << 20)
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MAX_NAME = 253
+_LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
+_name = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.(?!\d+$){_LABEL}").fullmatch
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 _ALSO_INSIDE = tuple(
     ipaddress.ip_network(text)
@@ -52,7 +56,7 @@ class NotOutside(Exception):
 
 
 class Unresolved(NotOutside):
-    """Nobody knows, at this moment, where the URL's host is."""
+    """Nobody knows, at this moment, where the URL's host is, which has a name as hosts in the public DNS have one."""
 
 
 class Outside:
@@ -84,7 +88,8 @@ class Outside:
             async with asyncio.timeout(self._timeout_seconds):
                 await self._addresses(address)
         except TimeoutError:
-            raise Unresolved(f"The host {address.host} cannot be resolved.") from None
+            kind = Unresolved if _may_be_a_name(address.host.lower()) else NotOutside
+            raise kind(f"The host {address.host} cannot be resolved.") from None
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
         """Send a request and return its answer's status. Raises NotOutside, HttpError, and TimeoutError."""
@@ -144,7 +149,8 @@ class Outside:
             except (OSError, UnicodeError):
                 found = ()
         if not found:
-            raise Unresolved(f"The host {address.host} cannot be resolved.")
+            kind = Unresolved if _may_be_a_name(host) else NotOutside
+            raise kind(f"The host {address.host} cannot be resolved.")
         if host not in self._hosts and not all(map(self._may, found)):
             raise NotOutside(f"The host {address.host} is not on the public internet.")
         return found[:MOST_ADDRESSES]
@@ -246,3 +252,12 @@ def _tell(found: "asyncio.Future[Sequence[str]]", answer: Sequence[str] | OSErro
         found.set_exception(answer)
     else:
         found.set_result(answer)
+
+
+def _may_be_a_name(host: str) -> bool:
+    """Whether a host could be found in the public DNS one day: at least two labels, the last not a number."""
+    try:
+        plain = host.encode("idna").decode()
+    except UnicodeError:
+        return False
+    return len(plain) <= _MAX_NAME and _name(plain) is not None
