@@ -253,3 +253,15 @@ async def test_requests_go_only_to_the_hosts_that_are_named_where_some_are() -> 
 async def test_a_host_that_cannot_be_resolved_now_is_told_apart() -> None:
     with pytest.raises(Unresolved):
         await Outside(resolve=Names([])).get("http://nowhere.example/", {}, most_bytes=100)
+
+
+NAMES = ("my-api.com", "ops.example.net.", "b\u00fccher.example")
+NO_NAMES = ("receiver", "a..b", "xn--", "a.b-", "1.2.3.4.5", "x." * 130 + "x")
+
+
+@pytest.mark.parametrize(("host", "may_be"), [*((name, True) for name in NAMES), *((name, False) for name in NO_NAMES)])
+async def test_only_a_name_of_the_public_dns_may_be_found_one_day(host: str, may_be: bool) -> None:
+    """Whoever takes what cannot be resolved yet takes no other nonsense with it."""
+    with pytest.raises(NotOutside) as refused:
+        await Outside(resolve=Names([])).check(f"https://{host}/hook")
+    assert isinstance(refused.value, Unresolved) == may_be
