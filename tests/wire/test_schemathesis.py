@@ -73,6 +73,13 @@ def made_real(case: Any, there: Mapping[str, str]) -> None:
             body[name] = real[name]
 
 
+def stay_on_this_wire(case: Any) -> None:
+    """A fuzzer reads our sources for words to send; with these a call would be Gemini's, which has its own tests."""
+    for words in (case.headers, case.query):
+        for name in [name for name in words or () if name.lower().startswith("x-goog-") or name == "key"]:
+            del words[name]
+
+
 def fuzz(server: Live, key: str | None, there: Mapping[str, str], examples: int) -> dict[int, int]:
     """Make all calls with a key, some times each. How often each status came."""
     seen: dict[int, int] = {}
@@ -93,6 +100,7 @@ def fuzz(server: Live, key: str | None, there: Mapping[str, str], examples: int)
                 def call(case: Any, real: bool) -> None:
                     if real:
                         made_real(case, there)
+                    stay_on_this_wire(case)
                     answer = case.call_and_validate(base_url=f"{server.url}/v1", checks=CHECKS, session=session)
                     seen[answer.status_code] = seen.get(answer.status_code, 0) + 1
 
