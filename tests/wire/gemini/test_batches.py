@@ -18,6 +18,7 @@ from batchyard.domain.access import Quota, Role
 from batchyard.domain.request import Request
 from batchyard.domain.result import Answer, Failure, Reply
 from batchyard.pipeline.calendar import CalendarSettings
+from batchyard.wiring.batches import BATCH_RULES
 from tests.support.genai import talking
 from tests.support.serving import MODEL, OPERATOR, Live, live
 from tests.support.tenants import pieces
@@ -280,9 +281,8 @@ async def test_a_deleted_job_is_gone_and_ends() -> None:
 
 async def test_a_job_past_its_time_has_expired() -> None:
     gate = Gate()
-    async with walking(script=gate, batch_rules=None) as (server, client):
-        rules = server.house.model_batches
-        rules._rules = msgspec.structs.replace(rules._rules, model_window_seconds=1)  # pyright: ignore[reportPrivateUsage]
+    rules = msgspec.structs.replace(BATCH_RULES, model_window_seconds=1)
+    async with walking(script=gate, batch_rules=rules) as (server, client):
         job = await created(client, HI)
         await gate.asked.wait()
         done = await ended(client, job)
