@@ -2,7 +2,6 @@ import asyncio
 import io
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
 
@@ -10,25 +9,14 @@ from batchyard.telemetry import logs
 
 
 @pytest.fixture
-def untouched() -> Iterator[None]:
-    """Leaves logging as it was."""
-    loggers = [logging.getLogger(name) for name in (logs.ROOT, logs.SERVER)]
-    before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
-    yield
-    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
-        logger.handlers[:], logger.propagate = handlers, propagate
-        logger.setLevel(level)
-
-
-@pytest.fixture
-def stream(untouched: None) -> io.StringIO:
+def stream() -> io.StringIO:
     stream = io.StringIO()
     logs.set_up("info", stream)
     return stream
 
 
 @pytest.fixture
-def as_json(untouched: None) -> io.StringIO:
+def as_json() -> io.StringIO:
     stream = io.StringIO()
     logs.set_up("info", stream, logs.LogFormat.JSON)
     return stream
