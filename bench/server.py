@@ -118,14 +118,14 @@ def beside_a_batch(server: Served, content: bytes) -> Watched:
     file = caller.upload(content)
     before = server.used()
     id = caller.create(file)
-    state = "validating"
-    while state not in TERMINAL:
+    while True:
         seconds, batch = timed(lambda: caller.batch(id))
         by_state.setdefault(batch["status"], []).append(seconds)
-        state = batch["status"]
+        if batch["status"] in TERMINAL:
+            break
         time.sleep(PAUSE_SECONDS)
     used = server.used().since(before)
-    assert state == "completed", batch
+    assert batch["status"] == "completed", batch
     caller.close()
     return Watched(
         all=latency([each for took in by_state.values() for each in took]),
