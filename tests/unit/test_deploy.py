@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 from batchyard.server.listen import LAST_WORDS_SECONDS
 from batchyard.server.options import ServeOptions
 from batchyard.transport.life import Patience
-from batchyard.wiring.serve import OPEN_FILES
+from batchyard.wiring.process import OPEN_FILES
 from tools import cli_reference
 
 ROOT = Path(__file__).parents[2]

@@ -1,6 +1,8 @@
 """Offloads on threads: what keeps its order, what runs side by side, what is done together."""
 
 import asyncio
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
@@ -29,6 +31,18 @@ async def test_a_lane_keeps_the_order_of_its_steps(lanes: Lanes) -> None:
 async def test_lanes_run_side_by_side(lanes: Lanes) -> None:
     both = threading.Barrier(2, timeout=30)
     await asyncio.gather(lanes.lane()(both.wait), lanes.lane()(both.wait))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a thread has a niceness of its own on Linux")
+async def test_lanes_let_other_threads_go_first() -> None:
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before, lanes = niceness(), Lanes(1, niceness=3)
+    try:
+        assert (await lanes.lane()(niceness), niceness()) == (before + 3, before)
+    finally:
+        lanes.close()
 
 
 async def test_a_lane_says_what_went_wrong_and_goes_on(lanes: Lanes) -> None:

@@ -5,7 +5,7 @@ and digests are looked at after the pass (`spill`), and what repeats is marked i
 the number of lines.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import islice
 
 from msgspec import Struct, field
@@ -20,7 +20,7 @@ from batchyard.pipeline.lines import Block, LongLine, Reader, blocks
 from batchyard.pipeline.plan import MOST, RECORD, Entry, Flag, Plan, PlanWriter
 from batchyard.pipeline.spill import BUCKET, KEY, Spill
 
-__all__ = ["Reader", "Verdict", "line_errors", "refusal", "validate"]
+__all__ = ["Reader", "Verdict", "line_errors", "refusal", "validate", "validating", "verdict_of"]
 
 PROGRESS_BYTES = 8 << 20
 PROGRESS_PAIRS = 1 << 14
@@ -75,12 +75,30 @@ def validate(
 
     Whatever `on_progress` raises stops the pass, and leaves no plan.
     """
+    return verdict_of(
+        validating(
+            disk, input_path, plan_path, dialect, dedupe=dedupe, on_progress=on_progress, max_line_bytes=max_line_bytes
+        )
+    )
+
+
+def validating(
+    disk: Disk,
+    input_path: str,
+    plan_path: str,
+    dialect: LineDialect,
+    *,
+    dedupe: bool,
+    on_progress: OnProgress,
+    max_line_bytes: int = MAX_LINE_BYTES,
+) -> Generator[Verdict | None]:
+    """`validate` in steps: nothing after each block of lines, at last the verdict. Any thread may take the next one."""
     handle = disk.open(input_path)
     writer = PlanWriter(disk, plan_path)
     ids, digests = Spill(disk, f"{plan_path}.ids"), Spill(disk, f"{plan_path}.digests")
     try:
         one_pass = _Pass(dialect, writer, ids, digests if dedupe else None, max_line_bytes)
-        verdict = one_pass.run(handle, on_progress)
+        verdict = yield from one_pass.run(handle, on_progress)
         repeats = _Repeats(handle, writer, dialect, verdict)
         repeats.mark_ids(ids, on_progress)
         repeats.mark_followers(digests, on_progress)
@@ -91,7 +109,12 @@ def validate(
         writer.discard()
         handle.close()
     _complete(verdict, disk, input_path, plan_path, dialect, writer)
-    return verdict
+    yield verdict
+
+
+def verdict_of(steps: Iterable[Verdict | None]) -> Verdict:
+    """Take all steps of `validating` that are left."""
+    return next(verdict for verdict in steps if verdict is not None)
 
 
 def line_errors(disk: Disk, input_path: str, plan: Plan, dialect: LineDialect) -> Iterator[LineError]:
@@ -178,7 +201,7 @@ class _Pass:
         self._digest = xxh3_128()
         self._told = 0
 
-    def run(self, handle: Handle, on_progress: OnProgress) -> Verdict:
+    def run(self, handle: Handle, on_progress: OnProgress) -> Generator[None, None, Verdict]:
         verdict = self._verdict
         for block in blocks(handle, self._most, lambda chunk: self._see(chunk, on_progress)):
             if isinstance(block, LongLine):
@@ -186,6 +209,7 @@ class _Pass:
                 self._writer.extend(self._too_long(block.offset, block.length, self._number), 1, 1)
             else:
                 self._take(block)
+            yield
         on_progress(verdict.bytes, self._writer.lines)
         verdict.digest = self._digest.hexdigest()
         for (endpoint, model), count in self._counts.items():

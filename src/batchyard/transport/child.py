@@ -1,7 +1,8 @@
 """A supervised child process: a module of ours, reached by frames over a socket pair that nobody else can open.
 
-The child runs in a session of its own, so that Ctrl-C in a terminal asks us, not it; it ends when we end, however we
-end (see `transport.parent`). What it prints is kept for error messages and goes nowhere else.
+The child runs in a session of its own, or at least in a process group, so that Ctrl-C in a terminal asks us, not it; it
+ends when we end, however we end (see `transport.parent`). What it prints is kept for error messages and goes nowhere
+else.
 """
 
 import asyncio
@@ -72,16 +73,19 @@ class Child:
         on_frame: Callable[[Frame], None],
         on_exit: Callable[[Exit], None],
         environment: Mapping[str, str] | None = None,
+        own_session: bool = True,
     ) -> "Child":
         """Start `python -m module`, which attaches with `transport.parent`. `environment` is added to our own.
 
-        Raises OSError where no process can be started.
+        Where Linux weighs sessions before processes (autogroup), a child with its own gets as much of the processor as
+        we do, however nice it is; one without leaves our process group when it attaches. Raises OSError where no
+        process can be started.
         """
         child = cls(on_frame, on_exit)
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                await child._start(module, theirs.fileno(), {**os.environ, **(environment or {})})
+                await child._start(module, theirs.fileno(), {**os.environ, **(environment or {})}, own_session)
             except BaseException:
                 ours.close()
                 raise
@@ -95,7 +99,7 @@ class Child:
             raise
         return child
 
-    async def _start(self, module: str, descriptor: int, environment: Mapping[str, str]) -> None:
+    async def _start(self, module: str, descriptor: int, environment: Mapping[str, str], own_session: bool) -> None:
         await self._loop.subprocess_exec(
             lambda: _Process(self._started, self._printed, self._process_exited, self._pipes_closed),
             sys.executable,
@@ -106,7 +110,7 @@ class Child:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             pass_fds=(descriptor,),
-            start_new_session=True,
+            start_new_session=own_session,
             env=environment,
         )
 

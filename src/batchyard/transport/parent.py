@@ -5,6 +5,7 @@ Linux the kernel sends SIGKILL (prctl(2), PR_SET_PDEATHSIG), which also reaches 
 """
 
 import ctypes
+import os
 import signal
 import socket
 import sys
@@ -30,6 +31,8 @@ class Parent:
     def attach(cls) -> "Parent":
         """Take up the line that `transport.child` left for this process."""
         _die_with_the_parent()
+        if os.getpgrp() != os.getpid():
+            os.setpgid(0, 0)
         return cls(socket.socket(fileno=int(sys.argv[1])))
 
     def receive(self) -> Frame | None:

@@ -4,8 +4,6 @@ import asyncio
 import gc
 import logging
 import random
-import resource
-import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from math import ceil
@@ -31,6 +29,7 @@ from batchyard.service.rules import FileRules, UploadRules, WhenFull
 from batchyard.service.sweep import Sweep
 from batchyard.store import Store
 from batchyard.stores import sqlite
+from batchyard.wiring import process
 from batchyard.wiring.batches import BATCH_RULES, LANES
 from batchyard.wiring.house import Ground, HouseSettings, Rooms, build_rooms, run_duties
 from batchyard.wiring.quotas import Quotas
@@ -44,12 +43,8 @@ KEY_FILE = "admin.key"
 SWEEP_SECONDS = 60.0
 STREAMS = 4
 """How many files are hashed, written or read at the same moment; more of them take turns."""
-SWITCH_SECONDS = 0.0005
-"""How long a thread at work may keep the event loop waiting for the interpreter; Python's own choice is ten times that,
-at each of several places of a call."""
-OPEN_FILES = 65_536
-FILES_PER_WALK = 5
-FILES_BESIDE = 512
+STREAM_NICENESS = 5
+"""Whoever asks how a batch is goes before the bytes of files."""
 
 Say = Callable[[str], None]
 _log = logging.getLogger(__name__)
@@ -61,8 +56,7 @@ async def run_server(options: ServeOptions, stop: asyncio.Event, say: Say) -> No
     `say` gets the lines that a person at the terminal needs: where it serves, the first key, when it is ready.
     """
     check(options)
-    sys.setswitchinterval(SWITCH_SECONDS)
-    _allow_many_files()
+    process.prepare()
     _make_private(options.data_folder)
     quotas = Quotas(options)
     with FolderLock(options.data_folder):
@@ -85,7 +79,7 @@ async def _rooms(options: ServeOptions, quotas: Quotas) -> AsyncGenerator[Rooms]
         stack.callback(lanes.close)
         store = await sqlite.open(sqlite.Config(path=f"{options.data_folder}/facts.db"), fact_steps)
         stack.push_async_callback(store.close)
-        streams = Lanes(STREAMS, "bytes")
+        streams = Lanes(STREAMS, "bytes", STREAM_NICENESS)
         stack.callback(streams.close)
         blobs = local.Config(folder=f"{options.data_folder}/blobs")
         ground = Ground(
@@ -124,7 +118,7 @@ def _house_settings(options: ServeOptions, quotas: Quotas) -> HouseSettings:
         ),
         limits=Limits(inference_bytes=options.request_bytes, inline_bytes=batches.inline_bytes),
         dispatch=DispatchSettings(request_timeout_seconds=options.request_timeout_seconds, retries=batches.retries),
-        calendar=CalendarSettings(at_once=_walks_at_once(batches.at_once), halt_seconds=options.grace_seconds),
+        calendar=CalendarSettings(at_once=process.walks_at_once(batches.at_once), halt_seconds=options.grace_seconds),
         several_models=batches.several_models,
         files_at_once=batches.files_at_once,
         keys=options.keys,
@@ -132,22 +126,6 @@ def _house_settings(options: ServeOptions, quotas: Quotas) -> HouseSettings:
         webhooks=WebhookSettings(allow_private=options.webhook_allow_private),
         images=options.images,
     )
-
-
-def _allow_many_files() -> None:
-    """Take as many descriptors as the system lets us have: each walk needs a few."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _walks_at_once(most: int) -> int:
-    """As many batches as we have descriptors for: once more as many may walk where they only end."""
-    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if allowed == resource.RLIM_INFINITY:
-        return most
-    return max(1, min(most, (allowed - FILES_BESIDE) // (2 * FILES_PER_WALK)))
 
 
 def _make_private(folder: str) -> None:

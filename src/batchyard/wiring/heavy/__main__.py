@@ -1,9 +1,15 @@
-"""A process for heavy steps: takes one after another from its parent, and ends with it."""
+"""A process for heavy steps: takes one after another from its parent, and ends with it.
+
+While a file still grows, it is examined with what the processor has to spare: whoever sends it and whoever asks the
+server something go first. Once it is whole, and somebody may wait for it, the rest is done like any other step.
+"""
 
 import asyncio
 import os
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
@@ -16,7 +22,7 @@ from batchyard.journals.disk import open_journal
 from batchyard.pipeline.finalize import Written, finalize
 from batchyard.pipeline.folder import opened
 from batchyard.pipeline.stop import Stopped
-from batchyard.pipeline.validate import Verdict, validate
+from batchyard.pipeline.validate import Verdict, validating, verdict_of
 from batchyard.transport.frames import Frame
 from batchyard.transport.parent import Parent
 from batchyard.wiring.heavy.wire import (
@@ -61,6 +67,11 @@ class Step:
         if self._stopped:
             raise Stopped
         self._parent.send(Frame(self.frame.number, Kind.PROGRESS, encode(Progress(size, lines))))
+
+    @property
+    def growing(self) -> bool:
+        """Whether there is more to come of the file."""
+        return not self._grown.whole
 
     def wait_for(self, end: int) -> int:
         """Wait until so many bytes can be read, or the file is whole; how many can be. Raises Stopped."""
@@ -156,20 +167,35 @@ def _outcome(step: Step) -> Frame:
 
 
 def _validate(step: Step) -> Verdict:
-    return _checked(step, LocalDisk(), decode(step.frame.data, ToValidate))
+    return verdict_of(_checking(step, LocalDisk(), decode(step.frame.data, ToValidate)))
 
 
 def _examine(step: Step) -> Verdict:
     asked = decode(step.frame.data, ToValidate)
     disk = FollowingDisk(step, asked.place, asked.input_path)
     try:
-        return _checked(step, disk, asked)
+        steps = _checking(step, disk, asked)
+        with ThreadPoolExecutor(1, initializer=_step_aside) as aside:
+            aside.submit(_keep_up, steps, step).result()
+        return verdict_of(steps)
     finally:
         disk.close()
 
 
-def _checked(step: Step, disk: LocalDisk, asked: ToValidate) -> Verdict:
-    return validate(
+def _keep_up(steps: Iterator[Verdict | None], step: Step) -> None:
+    """Go on until the file is whole."""
+    while step.growing:
+        next(steps)
+
+
+def _step_aside() -> None:
+    """Let this thread run where no other wants to, and only there; for good, so it is a thread of its own."""
+    if sys.platform == "linux":
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+def _checking(step: Step, disk: LocalDisk, asked: ToValidate) -> Iterator[Verdict | None]:
+    return validating(
         disk,
         asked.input_path,
         asked.plan_path,

@@ -37,7 +37,9 @@ class Process:
         """Raises Unavailable where no process can be started."""
         process = cls()
         try:
-            process._child = await Child.spawn(MODULE, on_frame=process._heard, on_exit=process._exited)
+            process._child = await Child.spawn(
+                MODULE, on_frame=process._heard, on_exit=process._exited, own_session=False
+            )
         except OSError as error:
             raise Unavailable(
                 f"No process for large files can be started: {error.strerror or error}.",
