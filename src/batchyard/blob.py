@@ -30,9 +30,9 @@ class Takes(Protocol):
         ...
 
     async def fill(self, step: Callable[[Put], None]) -> None:
-        """Carry out a step that blocks and puts the next bytes, where writing blocks: they need not pass the loop.
+        """Carry out a step that blocks and puts the next bytes, in a thread: they need not pass the loop.
 
-        Returns once the step has. Raises what it raises; what it had put by then is written.
+        Returns once the step has. Raises what it raises; what it had put by then stays put.
         """
         ...
 

@@ -116,7 +116,6 @@ async def test_what_a_step_raises_is_raised_and_the_blob_can_be_given_up(blobs: 
     await writer.fill(partial(_put_halves, b"before"))
     with pytest.raises(Invalid, match="no more"):
         await writer.fill(fail)
-    assert writer.written == 6 + (2 << 20)
     await writer.abort()
     assert list(await blobs.keys("files")) == []
 

@@ -237,37 +237,12 @@ class _Beside:
             self._task = None
 
 
-class _Filling:
-    """A step that puts bytes. What it raises itself is its caller's to know, and no fault of the writing, which may go
-    on; what the writing raises ends that for good."""
-
-    def __init__(self, write: Put, step: Callable[[Put], None]) -> None:
-        self.error: BaseException | None = None
-        self._write = write
-        self._step = step
-        self._broken = False
-
-    def carry_out(self) -> None:
-        try:
-            self._step(self._put)
-        except BaseException as error:
-            if self._broken:
-                raise
-            self.error = error
-
-    def _put(self, data: bytes) -> None:
-        try:
-            self._write(data)
-        except BaseException:
-            self._broken = True
-            raise
-
-
 class LocalWriter:
     """See the contract. Small pieces are gathered, so that a thread is troubled once per megabyte.
 
-    Three steps may be under way beside the caller: the writing of what came last, and the hashing and now and then a
-    sync of what was written before. All are waited for before the blob is kept or given up.
+    Four steps may be under way side by side: one that brings what comes next (`fill`), the writing of what came before,
+    the hashing of what was written before that, and now and then a sync. All are waited for before the blob is kept or
+    given up.
     """
 
     def __init__(
@@ -295,7 +270,8 @@ class LocalWriter:
         self._synced = written
         self._sha256: Hash = sha256 or hashlib.sha256()
         self._md5: Hash | None = hashlib.md5(usedforsecurity=False) if md5 else None
-        self._writing, self._hashing, self._syncing = _Beside(self._lane), _Beside(lane()), _Beside(lane())
+        self._filling, self._writing = _Beside(lane()), _Beside(self._lane)
+        self._hashing, self._syncing = _Beside(lane()), _Beside(lane())
 
     @property
     def place(self) -> str | None:
@@ -306,30 +282,37 @@ class LocalWriter:
         return self._written
 
     async def write(self, data: bytes) -> None:
-        self._gathered.append(data)
-        self._gathered_bytes += len(data)
-        if self._gathered_bytes >= _WRITE_BYTES:
-            await self._settle_writing()
-            self._writing.begin(partial(self._write_all, self._taken()))
+        self._gather(data)
+        await self._pass_on()
 
     async def fill(self, step: Callable[[Put], None]) -> None:
-        await self._settle_writing()
-        filling = _Filling(self._write, step)
-        self._writing.begin(partial(self._fill, self._taken(), filling))
-        await self._settle_writing()
-        if filling.error is not None:
-            raise filling.error
+        errors: list[BaseException] = []
+        self._filling.begin(partial(_carry_out, step, self._gather, errors))
+        await self._filling.settle()
+        await self._pass_on()
+        if errors:
+            raise errors[0]
 
     async def commit(self) -> Kept:
+        await self._filling.end()
         await self._settle_writing()
         await self._hashing.settle()
         await self._syncing.settle()
         return await self._lane(self._commit)
 
     async def abort(self) -> None:
-        for step in (self._writing, self._hashing, self._syncing):
-            await step.end()
+        await self._end_steps()
         await self._lane(self._abort)
+
+    async def _end_steps(self) -> None:
+        for step in (self._filling, self._writing, self._hashing, self._syncing):
+            await step.end()
+
+    async def _pass_on(self) -> None:
+        """Have what was gathered written, beside what comes next, once that is worth a step."""
+        if self._gathered_bytes >= _WRITE_BYTES:
+            await self._settle_writing()
+            self._writing.begin(partial(self._write_all, self._taken()))
 
     async def _settle_writing(self) -> None:
         """Have what is being written written; hash it, and now and then sync it, beside what comes next."""
@@ -343,18 +326,19 @@ class LocalWriter:
             self._synced = self._written
             self._syncing.begin(self._open().sync)
 
+    def _gather(self, data: bytes) -> None:
+        self._gathered.append(data)
+        self._gathered_bytes += len(data)
+
     def _taken(self) -> list[bytes]:
         """What has been gathered, which is not gathered any more."""
         pieces, self._gathered, self._gathered_bytes = self._gathered, [], 0
         return pieces
 
-    def _fill(self, pieces: list[bytes], filling: "_Filling") -> None:
-        self._write_all(pieces)
-        filling.carry_out()
-
     def _write_all(self, pieces: list[bytes]) -> None:
-        """Write pieces, joined: each call of the system takes and gives the interpreter's lock."""
-        self._write(b"".join(pieces))
+        """Write pieces; small ones joined: each call of the system takes and gives the interpreter's lock."""
+        for data in pieces if max(map(len, pieces), default=0) >= _WRITE_BYTES else [b"".join(pieces)]:
+            self._write(data)
 
     def _write(self, data: bytes) -> None:
         self._open().write_at(self._written, data)
@@ -404,14 +388,14 @@ class LocalGrower(LocalWriter):
     _named = False
 
     async def secure(self) -> int:
+        await self._filling.end()
         await self._settle_writing()
         await self._syncing.settle()
         await self._lane(self._secure)
         return self._written
 
     async def leave(self) -> None:
-        for step in (self._writing, self._hashing, self._syncing):
-            await step.end()
+        await self._end_steps()
         await self._lane(self._leave)
 
     def _secure(self) -> None:
@@ -429,6 +413,14 @@ class LocalGrower(LocalWriter):
             self._hash_rest()
             if self._hashed == self._written:
                 self._blobs.remember(self._new, self._written, self._sha256)
+
+
+def _carry_out(step: Callable[[Put], None], put: Put, errors: list[BaseException]) -> None:
+    """Carry out a step that puts bytes. What it raises is its caller's to know, and no fault of the disk's."""
+    try:
+        step(put)
+    except BaseException as error:
+        errors.append(error)
 
 
 async def _hashed(lane: _Lane, handle: Handle, size: int) -> Hash:

@@ -41,7 +41,7 @@ STARTING = "no model has started yet"
 STOPPING = "the server is stopping"
 KEY_FILE = "admin.key"
 SWEEP_SECONDS = 60.0
-STREAMS = 4
+STREAMS = 6
 """How many files are hashed, written or read at the same moment; more of them take turns."""
 STREAM_NICENESS = 5
 """Whoever asks how a batch is goes before the bytes of files."""

@@ -410,12 +410,13 @@ async def test_a_batch_input_is_examined_as_it_comes(data: bytes, purpose: str, 
 async def test_what_steps_bring_is_examined_as_it_comes() -> None:
     house, looks = await open_house(), Looks()
     files = Files(house.store, house.blobs, house.clock, Ids(Random(3)), lambda _: Quota(), FileRules(), looks)
+    piece = A_LINE * ((1 << 20) // len(A_LINE) + 1)
     async with files.receive(US) as receiving:
-        for _ in range(3):
-            await receiving.fill(lambda put: put(A_LINE))
+        for _ in range(4):
+            await receiving.fill(lambda put: put(piece))
         await receiving.keep("in.jsonl", "batch")
-    assert [each[1] if isinstance(each, tuple) else each for each in looks.told] == [A_LINE[:-1], len(A_LINE) * 3]
-    assert looks.readable == [len(A_LINE) * 2, len(A_LINE) * 3]
+    assert [each[1] if isinstance(each, tuple) else each for each in looks.told] == [A_LINE[:-1], len(piece) * 4]
+    assert len(piece) * 2 in looks.readable and all(each % len(piece) == 0 for each in looks.readable)
 
 
 async def test_an_upload_that_breaks_off_is_examined_no_more() -> None:
