@@ -12,9 +12,11 @@ FILES_PER_WALK = 5
 FILES_BESIDE = 512
 PIECE_BYTES = 8 << 20
 """Larger than any piece of a stream that is in memory at one time."""
-SPARE_BYTES = 32 << 20
+SPARE_BYTES = 16 << 20
+"""How much of what is free the C library keeps, in each of so many heaps: more than one upload has under way."""
+HEAPS = 2
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # numbers of glibc's `mallopt`
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # numbers of glibc's `mallopt`
 
 
 def prepare() -> None:
@@ -44,9 +46,11 @@ def _keep_memory() -> None:
     """Let pieces of a megabyte lie where earlier ones lay, instead of in pages that the system has yet to clear.
 
     Left to itself, glibc gives each such piece back at once: a gigabyte that passes through costs up to 250,000 page
-    faults. Only glibc has these two settings; others are left as they are.
+    faults. And it makes a heap for almost each thread, though only one of ours at a time asks for memory. Only glibc
+    has these settings; others are left as they are.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if sys.platform == "linux" and mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, PIECE_BYTES)
         mallopt(_M_TRIM_THRESHOLD, SPARE_BYTES)
+        mallopt(_M_ARENA_MAX, HEAPS)
