@@ -27,13 +27,14 @@ class Heard:
 
 
 @asynccontextmanager
-async def a_child() -> AsyncGenerator[tuple[Child, Heard]]:
+async def a_child(*, own_session: bool = True) -> AsyncGenerator[tuple[Child, Heard]]:
     heard = Heard()
     child = await Child.spawn(
         "tests.support.talkative_child",
         on_frame=heard.frames.put_nowait,
         on_exit=heard.exits.append,
         environment=ENVIRONMENT,
+        own_session=own_session,
     )
     try:
         yield child, heard
@@ -47,6 +48,16 @@ async def test_a_frame_goes_there_and_back() -> None:
         sent = Frame(7, ECHO, os.urandom(1 << 20))
         child.send(sent)
         assert await heard.frames.get() == sent
+
+
+@pytest.mark.parametrize("own_session", [True, False])
+async def test_a_terminal_asks_us_not_our_child(own_session: bool) -> None:
+    """Ctrl-C goes to a group of processes."""
+    async with a_child(own_session=own_session) as (child, heard):
+        child.send(Frame(1, ECHO, b""))
+        await heard.frames.get()
+        assert os.getpgid(child.pid) == child.pid
+        assert os.getsid(child.pid) == (child.pid if own_session else os.getsid(0))
 
 
 async def test_a_killed_child_is_known_by_its_signal() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -263,6 +264,36 @@ async def test_an_input_is_examined_while_it_grows(tmp_path: Path) -> None:
         growing.grow(len(data), whole=True)
         assert (await examining, (tmp_path / "examined").read_bytes()) == expected
     assert heard[-1] == Progress(len(data), LINES)
+
+
+def policies(pid: int) -> set[int]:
+    """How the threads of a process are scheduled."""
+    return {os.sched_getscheduler(int(thread.name)) for thread in Path(f"/proc/{pid}/task").iterdir()}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has threads that run where no other wants to")
+async def test_while_a_file_grows_its_examination_lets_all_others_go_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, started, start = content(LINES, pad=300), list[Process](), Process.start
+
+    async def noted() -> Process:
+        started.append(await start())
+        return started[-1]
+
+    monkeypatch.setattr(Process, "start", noted)
+    growing, read_so_far = Growing(f"{tmp_path}/new", f"{tmp_path}/in.jsonl"), asyncio.Event()
+    (tmp_path / "new").write_bytes(data)
+    growing.grow(len(data) - 1)
+    async with steps() as heavy, asyncio.TaskGroup() as group:
+        look = heavy.examine(growing, f"{tmp_path}/examined", TERMS, lambda _, __: read_so_far.set())
+        examining = group.create_task(look)
+        await read_so_far.wait()
+        (process,) = started
+        assert policies(process.pid) == {os.SCHED_OTHER, os.SCHED_IDLE}
+        growing.grow(len(data), whole=True)
+        assert (await examining).lines == LINES
+        assert policies(process.pid) == {os.SCHED_OTHER}
 
 
 async def test_an_examination_given_up_leaves_no_process_that_waits(tmp_path: Path) -> None:
