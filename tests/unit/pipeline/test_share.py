@@ -340,8 +340,12 @@ def test_a_model_has_its_own_time_for_an_answer() -> None:
     async def walk() -> None:
         engine = Engine()
         share = a_sharing(engine, slots=1, caps=Caps(request_timeout_seconds=5)).share(of(OURS), 600)
-        reply = await share.infer(a_request("a"))
-        assert isinstance(reply, Failure) and "5 seconds" in reply.message
+        for text in ("a", "b"):  # whoever asked goes on, with another request
+            reply = await share.infer(a_request(text))
+            assert isinstance(reply, Failure) and "5 seconds" in reply.message
+        with pytest.raises(TimeoutError):  # an end from elsewhere is none of ours
+            async with asyncio.timeout(1):
+                await share.infer(a_request("c"))
 
     in_virtual_time(walk())
 
