@@ -191,7 +191,8 @@ def _keep_up(steps: Iterator[Verdict | None], step: Step) -> None:
 def _step_aside() -> None:
     """Let this thread run where no other wants to, and only there; for good, so it is a thread of its own."""
     if sys.platform == "linux":
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        with suppress(OSError):  # where that is not allowed, it is only nice
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _checking(step: Step, disk: LocalDisk, asked: ToValidate) -> Iterator[Verdict | None]:
