@@ -116,8 +116,11 @@ def main() -> None:
             if asked.rate is None:
                 compare(made, folder, asked.runs)
                 return
-            rows = [row(made, None, asked.rate * MB) for _ in range(asked.runs)]
-            print("\n".join(map(told, rows)), f"\n{told(medians(rows))}  median")
+            rows: list[list[float]] = []
+            for _ in range(asked.runs):
+                rows.append(row(made, None, asked.rate * MB))
+                print(told(rows[-1]), flush=True)
+            print(f"{told(medians(rows))}  median")
 
 
 if __name__ == "__main__":

@@ -118,6 +118,10 @@ async def test_what_a_step_raises_is_raised_and_the_blob_can_be_given_up(blobs: 
         await writer.fill(fail)
     await writer.abort()
     assert list(await blobs.keys("files")) == []
+    other = await blobs.create(KEY)
+    with pytest.raises(Invalid, match="no more"):
+        await other.fill(fail)
+    assert (await other.commit()).bytes == 2 << 20  # what was put stays put
 
 
 async def test_giving_up_waits_for_a_step_whose_caller_has_left(tmp_path: Path) -> None:

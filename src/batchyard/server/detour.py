@@ -1,4 +1,4 @@
-"""The detour of a large body: read from its socket by threads that also hash and write it, not by the event loop.
+"""The detour of a large body: read from its socket by threads, not by the event loop.
 
 The loop only waits until there is something to read. So a gigabyte costs it some hundred turns, and calls that somebody
 waits for find it free.
@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 DETOUR = "batchyard.detour"
 """The extension of a call's scope (ASGI) by which a connection offers a detour."""
 READ_BYTES = 1 << 20
-"""How much is read at once: it is still in the processor's cache when it is written."""
+"""How much is read at once, and written at once behind that."""
 TURN_BYTES = 4 << 20
 """How much is read in one turn: enough to be worth its way to a thread, and over before others miss that."""
 

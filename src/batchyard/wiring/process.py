@@ -45,9 +45,9 @@ def _allow_many_files() -> None:
 def _keep_memory() -> None:
     """Let pieces of a megabyte lie where earlier ones lay, instead of in pages that the system has yet to clear.
 
-    Left to itself, glibc gives each such piece back at once: a gigabyte that passes through costs up to 250,000 page
-    faults. And it makes a heap for almost each thread, though only one of ours at a time asks for memory. Only glibc
-    has these settings; others are left as they are.
+    Left to itself, glibc gives each such piece back at once: a gigabyte that passes through costs a hundred thousand
+    page faults. And it makes a heap for almost each thread, though only one of ours at a time asks for memory. Only
+    glibc has these settings; others are left as they are.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if sys.platform == "linux" and mallopt is not None:
